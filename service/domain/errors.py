@@ -1,0 +1,174 @@
+"""What can go wrong in a use case, in the domain's own words.
+
+``http/errors.py`` alone decides which status each class answers with. The text of an error is shown
+to the client, so it never carries a secret, a query or a path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class DomainError(Exception):
+    """A use case refused or failed; ``str(error)`` is fit for the client."""
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class NotFound(DomainError):
+    """The thing does not exist, or belongs to somebody else: the two are never told apart."""
+
+
+class Conflict(DomainError):
+    """The act would break a rule of uniqueness that the caller asked to be kept."""
+
+
+class Rejected(DomainError):
+    """The input has the right shape and still cannot be accepted (a duplicate name, say)."""
+
+
+class Forbidden(DomainError):
+    """The caller is known and may not do this.
+
+    ``code`` goes out in ``x-langflow-error-code``, as Langflow 1.13 sends it.
+    """
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Locked(DomainError):
+    """The flow is locked by its owner."""
+
+
+class PreconditionFailed(DomainError):
+    """``If-Match`` named a version that is no longer the stored one."""
+
+
+class CredentialRefused(DomainError):
+    """A credential was presented and is not good; never treated as no credential at all."""
+
+
+class TokenRefused(CredentialRefused):
+    """A login token is unknown, expired, revoked, or of the wrong kind."""
+
+
+class LoginRefused(DomainError):
+    """The name or the password is wrong, or the account is not active."""
+
+
+class AwaitingApproval(DomainError):
+    """The right password of an account that nobody has activated yet."""
+
+
+class TooManyAttempts(DomainError):
+    """A limit on attempts is reached; try again after ``retry_after`` seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("Too many requests. Please try again later.")
+        self.retry_after = retry_after
+
+
+class NotDecryptable(DomainError):
+    """A stored value does not open with the secrets that this server has.
+
+    One error for every cause, so that nothing is learned about which one it was.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with an input: where (``("body", "name")``), what kind, and in words."""
+
+    loc: tuple[str | int, ...]
+    kind: str
+    text: str
+    context: dict[str, object] | None = None
+
+
+class Invalid(DomainError):
+    """The input has the wrong shape; ``problems`` names each field."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: Sequence[Problem] = tuple(problems)
+        super().__init__("; ".join(p.text for p in self.problems))
+
+    @classmethod
+    def field(cls, text: str, *loc: str | int, kind: str = "value_error") -> Invalid:
+        return cls([Problem(loc, kind, text)])
+
+
+class FlowInvalid(DomainError):
+    """The stored graph cannot be run as it is (a broken edge, a cycle, an unreadable node)."""
+
+
+class UnknownComponents(DomainError):
+    """The flow holds components that no engine of this server knows. Nothing was run.
+
+    Args:
+        names: Langflow type names, for example ``{"AstraDB"}``.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(sorted(set(names)))
+        super().__init__(
+            f"This flow needs components that the embedded engine does not have: {', '.join(self.names)}. "
+            "Remove or replace them in Langflow and upload the flow again."
+        )
+
+
+class TweaksRefused(DomainError):
+    """A caller tried to set fields that only the flow's author may set."""
+
+    def __init__(self, fields: Iterable[str]) -> None:
+        self.fields = tuple(sorted(set(fields)))
+        super().__init__("The field is protected and keeps the value set by the flow author.")
+
+
+class InputConflict(DomainError):
+    """The same input was given twice, as ``input_value`` and as a tweak."""
+
+
+class VariableMissing(DomainError):
+    """A field wants a variable that nobody has set. Names the variable, never a value."""
+
+    def __init__(self, name: str, component: str) -> None:
+        self.name, self.component = name, component
+        super().__init__(
+            f"The component {component} needs the variable {name}, which is not set. "
+            f"Create it with POST /api/v1/variables/, or set it in the environment of the server."
+        )
+
+
+class RunFailed(DomainError):
+    """A component could not do its work.
+
+    Args:
+        reason: in words fit for the client.
+        component: display name of the component, when one is to blame.
+    """
+
+    def __init__(self, reason: str, *, component: str | None = None) -> None:
+        self.reason, self.component = reason, component
+        where = f"Error building Component {component}: " if component else ""
+        super().__init__(f"{where}{reason}")
+
+
+class ComponentFailed(RunFailed):
+    """The component's own failure."""
+
+
+class ProviderFailed(RunFailed):
+    """A model provider refused, failed or could not be reached."""
+
+
+class RunTimedOut(RunFailed):
+    """The run, or a provider that it waited for, took longer than the limit."""
+
+
+class RunTooLarge(RunFailed):
+    """The run went over a limit on steps or sizes."""

@@ -1,0 +1,492 @@
+"""Settings: the only reader of the environment and of ``.env``.
+
+Names are Langflow's where Langflow has the setting, so that its env files work unchanged, and start
+with ``KEYTURN_`` where it has not. ``Settings.from_env`` reports every problem at once, one line each.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import environs
+from dotenv import dotenv_values
+from platformdirs import user_data_path
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+#: The Langflow version whose policy and shapes are served unless LANGFLOW_VERSION names another.
+NEWEST_LANGFLOW = "1.13.0"
+
+#: Names that become Credential variables at start (Langflow 1.13's list, which contains 1.5's).
+VARIABLES_FROM_ENVIRONMENT = (
+    "ANTHROPIC_API_KEY",
+    "ASTRA_DB_API_ENDPOINT",
+    "ASTRA_DB_APPLICATION_TOKEN",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AZURE_AI_FOUNDRY_API_KEY",
+    "AZURE_AI_FOUNDRY_API_VERSION",
+    "AZURE_AI_FOUNDRY_ENDPOINT",
+    "AZURE_OPENAI_API_DEPLOYMENT_NAME",
+    "AZURE_OPENAI_API_EMBEDDINGS_DEPLOYMENT_NAME",
+    "AZURE_OPENAI_API_INSTANCE_NAME",
+    "AZURE_OPENAI_API_KEY",
+    "AZURE_OPENAI_API_VERSION",
+    "COHERE_API_KEY",
+    "COMETAPI_KEY",
+    "COMPOSIO_API_KEY",
+    "EMPIRIOLABS_API_KEY",
+    "GOOGLE_API_KEY",
+    "GROQ_API_KEY",
+    "HUGGINGFACEHUB_API_TOKEN",
+    "NOVITA_API_KEY",
+    "OPENAI_API_KEY",
+    "OPENROUTER_API_KEY",
+    "OPENROUTER_APP_NAME",
+    "OPENROUTER_SITE_URL",
+    "PINECONE_API_KEY",
+    "SAMBANOVA_API_KEY",
+    "SEARCHAPI_API_KEY",
+    "SERPAPI_API_KEY",
+    "TAVILY_API_KEY",
+    "UPSTASH_VECTOR_REST_TOKEN",
+    "UPSTASH_VECTOR_REST_URL",
+    "VECTARA_API_KEY",
+    "VECTARA_CORPUS_ID",
+    "VECTARA_CUSTOMER_ID",
+    "WATSONX_APIKEY",
+    "WATSONX_PROJECT_ID",
+    "WATSONX_URL",
+)
+
+#: A variable of one of these names could hand the server's own secrets to a flow.
+RESERVED_VARIABLE_NAMES = re.compile(r"^(LANGFLOW_|KEYTURN_|LFX_|PG|GUNICORN_|DATABASE_URL$|SECRET_KEY$)")
+
+MINIMUM_SECRET_LENGTH = 32
+_LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+_SAME_SITE = ("lax", "strict", "none")
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used.
+
+    Args:
+        problems: one line each: the setting, what is wrong, one way to mend it.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class CookieSettings:
+    """Attributes of a login cookie."""
+
+    http_only: bool = True
+    secure: bool = False
+    same_site: str = "lax"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set. Durations are seconds, sizes bytes, unless a name says otherwise."""
+
+    config_dir: Path
+    database_url: URL
+    langflow_version: str = NEWEST_LANGFLOW
+
+    auto_login: bool = False
+    skip_auth_auto_login: bool = False
+    allow_unauthenticated: bool = False
+    mcp_require_api_key: bool = False
+
+    superuser: str = "langflow"
+    superuser_password: str = field(default="", repr=False)
+    new_user_is_active: bool = False
+    enable_signup: bool = False
+    enable_superuser_cli: bool = True
+
+    secret_key: str = field(default="", repr=False)
+    previous_secret_keys: tuple[str, ...] = field(default=(), repr=False)
+
+    access_token_seconds: int = 3600
+    refresh_token_seconds: int = 604_800
+    access_cookie: CookieSettings = CookieSettings()
+    refresh_cookie: CookieSettings = CookieSettings()
+    cookie_domain: str | None = None
+
+    rate_limit_enabled: bool = True
+    rate_limit_per_minute: int = 5
+    track_key_usage: bool = True
+
+    store_environment_variables: bool = True
+    variables_from_environment: tuple[str, ...] = VARIABLES_FROM_ENVIRONMENT
+    fallback_to_env_var: bool = False
+    #: The values of those names that the process or the env file has.
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    workers: int = 1
+    threads: int = 16
+    worker_timeout: int = 300
+    backend_only: bool = False
+    log_level: str = "info"
+    log_file: Path | None = None
+    cors_origins: tuple[str, ...] = ()
+    cors_allow_credentials: bool = False
+    max_file_size_upload_mb: int = 1024
+    max_body_bytes: int = 16 * 1024 * 1024
+
+    auto_migrate: bool = True
+    demo_flows: bool = False
+    tweaks_policy: str = "permissive"
+    openai_base_url: str = "https://api.openai.com/v1"
+    model_base_urls: tuple[str, ...] = ()
+    model_timeout: float = 120.0
+    run_timeout: float = 300.0
+
+    #: Settings of Langflow that were given and have no effect here; named at start.
+    without_effect: tuple[str, ...] = ()
+
+    @classmethod
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        env_file: Path | None = None,
+        **options: Any,
+    ) -> Settings:
+        """Read the settings.
+
+        An option wins over the env file, and the env file over the process environment, as in Langflow.
+
+        Args:
+            environ: the process environment; ``os.environ`` when None.
+            env_file: a file to read; when None, ``.env`` of the current directory where there is one.
+            options: fields of this class, from a command line.
+
+        Raises:
+            SettingsError: names every problem at once.
+        """
+        process = dict(os.environ if environ is None else environ)
+        values = process | _read_env_file(env_file)
+        reader = _Reader(values)
+        fields = reader.fields()
+        problems = [*reader.problems, *_unknown_names(values)]
+        if problems:
+            raise SettingsError(problems)
+        given = {name: value for name, value in options.items() if value is not None}
+        settings = cls(
+            **(fields | given),
+            # Only the names that flows may see: the rest of the environment stays out of reach.
+            environment={n: values[n] for n in fields["variables_from_environment"] if values.get(n, "").strip()},
+            without_effect=tuple(sorted(filter(_has_no_effect, values))),
+        )
+        if problems := list(settings.contradictions()):
+            raise SettingsError(problems)
+        return settings
+
+    @property
+    def is_open(self) -> bool:
+        """True when somebody without a credential can come to act as the superuser."""
+        return self.auto_login or (self.skip_auth_auto_login and self.era < (1, 5))
+
+    @property
+    def era(self) -> tuple[int, int]:
+        """(major, minor) of the Langflow version that is served."""
+        major, minor = self.langflow_version.split(".")[:2]
+        return int(major), int(minor)
+
+    @property
+    def listens_on_loopback(self) -> bool:
+        """True when ``host`` can be reached from this machine only."""
+        return is_loopback(self.host)
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield a line for each pair of settings that cannot both be meant."""
+        if self.is_open and not self.listens_on_loopback and not self.allow_unauthenticated:
+            yield (
+                f"LANGFLOW_AUTO_LOGIN lets anybody in who reaches {self.host}: set LANGFLOW_HOST=127.0.0.1, "
+                "or LANGFLOW_AUTO_LOGIN=false, or accept it with KEYTURN_ALLOW_UNAUTHENTICATED=true"
+            )
+        if "*" in self.cors_origins and self.cors_allow_credentials:
+            yield (
+                "LANGFLOW_CORS_ORIGINS=* with LANGFLOW_CORS_ALLOW_CREDENTIALS=true would let every site act for "
+                "a signed-in user: list the origins, or set LANGFLOW_CORS_ALLOW_CREDENTIALS=false"
+            )
+        for name, cookie in (("ACCESS", self.access_cookie), ("REFRESH", self.refresh_cookie)):
+            if cookie.same_site == "none" and not cookie.secure:
+                yield (
+                    f"LANGFLOW_{name}_SAME_SITE=none needs LANGFLOW_{name}_SECURE=true: browsers drop such a cookie"
+                )
+        if self.superuser_password == "langflow":  # noqa: S105 - the well-known default that is refused
+            yield ("LANGFLOW_SUPERUSER_PASSWORD is Langflow's old default, which everybody knows: choose another one")
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name or address can only be reached from this machine."""
+    if host.strip("[]").lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _read_env_file(path: Path | None) -> dict[str, str]:
+    if path is not None and not path.is_file():
+        raise SettingsError([f"--env-file {path}: there is no such file; check the path"])
+    chosen = path or Path(".env")
+    if not chosen.is_file():
+        return {}
+    return {name: value for name, value in dotenv_values(chosen).items() if value is not None}
+
+
+@cache
+def _langflow_only() -> frozenset[str]:
+    text = resources.files("service").joinpath("langflow_settings.txt").read_text("utf-8")
+    return frozenset(line for line in text.splitlines() if line and not line.startswith("#"))
+
+
+def _has_no_effect(name: str) -> bool:
+    return name.startswith("LANGFLOW_") and name.removeprefix("LANGFLOW_") in _langflow_only()
+
+
+def _unknown_names(values: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for each LANGFLOW_ or KEYTURN_ name that nobody reads: usually a slip of the finger."""
+    for name in sorted(values):
+        if not name.startswith(("LANGFLOW_", "KEYTURN_")) or name in KNOWN_NAMES or _has_no_effect(name):
+            continue
+        close = difflib.get_close_matches(name, KNOWN_NAMES, 1, 0.8)
+        hint = f"did you mean {close[0]}?" if close else "remove it, or see docs/settings.md for the names"
+        yield f"{name} is not a setting: {hint}"
+
+
+class _Env(environs.Env):
+    """environs over one mapping: the env file must win over the process, which environs cannot do."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        super().__init__(eager=False)
+        # An empty value is how env files write "not set".
+        self._given = {name: value for name, value in values.items() if value.strip() != ""}
+
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        return self._given.get(env_key, default)
+
+
+class _Reader:
+    """Reads each setting once, and collects what is wrong instead of stopping at the first."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self.env = _Env(values)
+        self.problems: list[str] = []
+
+    def fields(self) -> dict[str, Any]:
+        fields = self._accounts() | self._tokens() | self._server() | self._flows()
+        config_dir = self.env.path("LANGFLOW_CONFIG_DIR", None) or user_data_path("keyturn")
+        fields["config_dir"] = config_dir.expanduser().absolute()
+        fields["database_url"] = self._database_url(fields["config_dir"])
+        self._refuse_what_would_be_unsafe()
+        try:
+            self.env.seal()
+        except environs.EnvValidationError as error:
+            messages = error.error_messages
+            # environs types the messages as it types a field's; sealing always gives a mapping.
+            for name, texts in messages.items() if isinstance(messages, Mapping) else ():
+                self.problems.append(f"{name}: {' '.join(map(str, texts))} See docs/settings.md.")
+        return fields
+
+    def _accounts(self) -> dict[str, Any]:
+        env = self.env
+        return {
+            "langflow_version": self._version(),
+            "auto_login": env.bool("LANGFLOW_AUTO_LOGIN", False),
+            "skip_auth_auto_login": env.bool("LANGFLOW_SKIP_AUTH_AUTO_LOGIN", False),
+            "allow_unauthenticated": env.bool("KEYTURN_ALLOW_UNAUTHENTICATED", False),
+            "mcp_require_api_key": env.bool("KEYTURN_MCP_REQUIRE_API_KEY", False),
+            "superuser": env.str("LANGFLOW_SUPERUSER", "langflow"),
+            "superuser_password": env.str("LANGFLOW_SUPERUSER_PASSWORD", ""),
+            "new_user_is_active": env.bool("LANGFLOW_NEW_USER_IS_ACTIVE", False),
+            "enable_signup": env.bool("LANGFLOW_ENABLE_SIGNUP", False),
+            "enable_superuser_cli": env.bool("LANGFLOW_ENABLE_SUPERUSER_CLI", True),
+            "secret_key": self._secret("LANGFLOW_SECRET_KEY"),
+            "previous_secret_keys": self._previous_secrets(),
+        }
+
+    def _tokens(self) -> dict[str, Any]:
+        env = self.env
+        return {
+            "access_token_seconds": self._positive("LANGFLOW_ACCESS_TOKEN_EXPIRE_SECONDS", 3600),
+            "refresh_token_seconds": self._positive("LANGFLOW_REFRESH_TOKEN_EXPIRE_SECONDS", 604_800),
+            "access_cookie": self._cookie("ACCESS"),
+            "refresh_cookie": self._cookie("REFRESH"),
+            "cookie_domain": env.str("LANGFLOW_COOKIE_DOMAIN", None),
+            "rate_limit_enabled": env.bool("LANGFLOW_RATE_LIMIT_ENABLED", True),
+            "rate_limit_per_minute": self._positive("LANGFLOW_RATE_LIMIT_PER_MINUTE", 5),
+            "track_key_usage": not env.bool("LANGFLOW_DISABLE_TRACK_APIKEY_USAGE", False),
+        }
+
+    def _server(self) -> dict[str, Any]:
+        env = self.env
+        host = env.str("LANGFLOW_HOST", "127.0.0.1")
+        return {
+            "host": "127.0.0.1" if host == "localhost" else host,
+            "port": self._positive("LANGFLOW_PORT", 7860, most=65_535),
+            "workers": self._positive("LANGFLOW_WORKERS", 1),
+            "threads": self._positive("KEYTURN_THREADS", 16),
+            "worker_timeout": self._positive("LANGFLOW_WORKER_TIMEOUT", 300),
+            "backend_only": env.bool("LANGFLOW_BACKEND_ONLY", False),
+            "log_level": self._one_of("LANGFLOW_LOG_LEVEL", "info", _LOG_LEVELS),
+            "log_file": env.path("LANGFLOW_LOG_FILE", None),
+            "cors_origins": tuple(self._names("LANGFLOW_CORS_ORIGINS")),
+            "cors_allow_credentials": env.bool("LANGFLOW_CORS_ALLOW_CREDENTIALS", False),
+            "max_file_size_upload_mb": self._positive("LANGFLOW_MAX_FILE_SIZE_UPLOAD", 1024),
+            "max_body_bytes": self._positive("KEYTURN_MAX_BODY_BYTES", 16 * 1024 * 1024),
+            "auto_migrate": env.bool("KEYTURN_AUTO_MIGRATE", True),
+        }
+
+    def _flows(self) -> dict[str, Any]:
+        env = self.env
+        extra = self._names("LANGFLOW_VARIABLES_TO_GET_FROM_ENVIRONMENT")
+        for name in extra:
+            if RESERVED_VARIABLE_NAMES.match(name):
+                self.problems.append(
+                    f"LANGFLOW_VARIABLES_TO_GET_FROM_ENVIRONMENT names {name}, which holds a secret of the server "
+                    "itself: give the value another name"
+                )
+        return {
+            "store_environment_variables": env.bool("LANGFLOW_STORE_ENVIRONMENT_VARIABLES", True),
+            "variables_from_environment": tuple(dict.fromkeys((*VARIABLES_FROM_ENVIRONMENT, *extra))),
+            "fallback_to_env_var": env.bool("LANGFLOW_FALLBACK_TO_ENV_VAR", False),
+            "demo_flows": env.bool("KEYTURN_DEMO_FLOWS", False),
+            "tweaks_policy": self._one_of("LANGFLOW_TWEAKS_POLICY", "permissive", ("permissive", "declared", "off")),
+            "openai_base_url": env.str("KEYTURN_OPENAI_BASE_URL", "https://api.openai.com/v1"),
+            "model_base_urls": tuple(self._names("KEYTURN_MODEL_BASE_URLS")),
+            "model_timeout": float(self._positive("KEYTURN_MODEL_TIMEOUT", 120)),
+            "run_timeout": float(self._positive("KEYTURN_RUN_TIMEOUT", 300)),
+        }
+
+    def _refuse_what_would_be_unsafe(self) -> None:
+        if not self.env.bool("LANGFLOW_WEBHOOK_AUTH_ENABLE", True):
+            self.problems.append(
+                "LANGFLOW_WEBHOOK_AUTH_ENABLE=false would let anybody run a flow as its owner, which Keyturn does "
+                "not do: remove it and give the caller an API key"
+            )
+        if self.env.str("LANGFLOW_API_KEY_SOURCE", "db") != "db":
+            self.problems.append(
+                "LANGFLOW_API_KEY_SOURCE: Keyturn checks keys against its database only; remove it and make a key "
+                "with `langflow api-key`"
+            )
+
+    def _positive(self, name: str, default: int, most: int = 2**53) -> int:
+        value: int | None = self.env.int(name, default)
+        if value is not None and not 1 <= value <= most:
+            self.problems.append(f"{name} is {value}: it must be a whole number from 1 to {most}")
+        return value if value is not None else default
+
+    def _one_of(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
+        value: str = self.env.str(name, default).lower()
+        if value not in allowed:
+            self.problems.append(f"{name} is {value!r}: it must be one of {', '.join(allowed)}")
+        return value
+
+    def _names(self, name: str) -> list[str]:
+        """A list, written with commas or as JSON, as Langflow accepts both."""
+        text: str = self.env.str(name, "").strip()
+        if text.startswith("["):
+            try:
+                found = json.loads(text)
+            except ValueError:
+                found = None
+            if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+                self.problems.append(f"{name} is not a JSON list of names: write NAME1,NAME2 instead")
+                return []
+            return found
+        return [part.strip() for part in text.split(",") if part.strip()]
+
+    def _cookie(self, kind: str) -> CookieSettings:
+        return CookieSettings(
+            http_only=self.env.bool(f"LANGFLOW_{kind}_HTTPONLY", True),
+            secure=self.env.bool(f"LANGFLOW_{kind}_SECURE", False),
+            same_site=self._one_of(f"LANGFLOW_{kind}_SAME_SITE", "lax", _SAME_SITE),
+        )
+
+    def _secret(self, name: str) -> str:
+        value: str = self.env.str(name, "")
+        if value:
+            self._judge_secret(name, value)
+        return value
+
+    def _previous_secrets(self) -> tuple[str, ...]:
+        name = "KEYTURN_PREVIOUS_SECRET_KEYS"
+        values = self._names(name)
+        for value in values:
+            self._judge_secret(name, value)
+        return tuple(values)
+
+    def _judge_secret(self, name: str, value: str) -> None:
+        if len(value) < MINIMUM_SECRET_LENGTH:
+            self.problems.append(
+                f"{name} has {len(value)} characters and needs {MINIMUM_SECRET_LENGTH} or more: make one with "
+                "`openssl rand -hex 32`"
+            )
+        elif len(set(value)) < 8:
+            self.problems.append(f"{name} can be guessed: make one with `openssl rand -hex 32`")
+
+    def _version(self) -> str:
+        value: str = self.env.str("LANGFLOW_VERSION", NEWEST_LANGFLOW)
+        if not re.fullmatch(r"\d{1,3}\.\d{1,3}(\.\d{1,3})?", value):
+            self.problems.append(
+                f"LANGFLOW_VERSION is {value!r}: it must be a Langflow version such as {NEWEST_LANGFLOW}"
+            )
+            return NEWEST_LANGFLOW
+        return value
+
+    def _database_url(self, config_dir: Path) -> URL:
+        text: str = self.env.str("LANGFLOW_DATABASE_URL", "") or f"sqlite:///{config_dir / 'keyturn.db'}"
+        try:
+            url = make_url(text)
+        except ArgumentError:
+            # The text may hold a password, so it is not repeated.
+            self.problems.append("LANGFLOW_DATABASE_URL is not a URL such as postgresql://user@host:5432/name")
+            return make_url("sqlite://")
+        backend = url.get_backend_name()
+        if backend in {"postgresql", "postgres"}:
+            return url.set(drivername="postgresql+psycopg")
+        if backend == "sqlite":
+            return url.set(drivername="sqlite")
+        self.problems.append(
+            f"LANGFLOW_DATABASE_URL names {backend}: use sqlite:///FILE or postgresql://user@host:5432/name"
+        )
+        return url
+
+
+def _known_names() -> frozenset[str]:
+    """Every name that the reader asks for, learned by reading an empty environment."""
+    reader = _Reader({})
+    asked: set[str] = set()
+
+    class Recorder(_Env):
+        def _get_value(self, env_key: str, default: Any) -> Any:
+            asked.add(env_key)
+            return default
+
+    reader.env = Recorder({})
+    reader.fields()
+    return frozenset(asked)
+
+
+#: The names of all settings; docs/settings.md is compared with it by a test.
+KNOWN_NAMES = _known_names()

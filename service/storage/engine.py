@@ -1,0 +1,81 @@
+"""The database engine: one way to make it, for the web application, the CLI, migrations and tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy import create_engine as sqlalchemy_engine
+from sqlalchemy.orm import Session
+
+#: Seconds that a SQLite writer waits for the one before it.
+BUSY_SECONDS = 30
+
+_WRITE = "keyturn_write"
+
+
+def engine_options(url: URL, *, pool_size: int = 5) -> dict[str, Any]:
+    """Return keyword arguments of ``sqlalchemy.create_engine`` for a database.
+
+    Args:
+        url: SQLite or PostgreSQL.
+        pool_size: connections kept; as many as the process has threads.
+    """
+    if url.get_backend_name() == "sqlite":
+        if is_memory(url):
+            return {}
+        return {"pool_size": pool_size, "max_overflow": 10, "connect_args": {"timeout": BUSY_SECONDS}}
+    return {
+        "pool_size": pool_size,
+        "max_overflow": 10,
+        "pool_pre_ping": True,
+        "pool_recycle": 1800,
+        "connect_args": {"connect_timeout": 10, "application_name": "keyturn"},
+    }
+
+
+def create_engine(url: URL, *, pool_size: int = 5) -> Engine:
+    """Make an engine with this project's connection rules."""
+    return install_rules(sqlalchemy_engine(url, **engine_options(url, pool_size=pool_size)))
+
+
+def install_rules(engine: Engine) -> Engine:
+    """Add the rules for SQLite connections to an engine; other databases need none."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _on_sqlite_connect)
+        event.listen(engine, "begin", _on_sqlite_begin)
+    return engine
+
+
+def begin_write(session: Session) -> Session:
+    """Open the session's transaction as a writer's; call it before the first query.
+
+    A SQLite transaction that first reads and then writes fails at once, without waiting, when somebody
+    else wrote in between; one that begins as a writer waits its turn.
+    """
+    session.connection(execution_options={_WRITE: True})
+    return session
+
+
+def is_memory(url: URL) -> bool:
+    """Say whether the URL names a SQLite database without a file."""
+    return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+
+
+def _on_sqlite_connect(connection: Any, _record: Any) -> None:
+    # The driver's own transaction handling is turned off: it commits behind our back. `begin` below rules.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_SECONDS * 1000}",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _on_sqlite_begin(connection: Connection) -> None:
+    write = connection.get_execution_options().get(_WRITE, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
