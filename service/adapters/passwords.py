@@ -1,0 +1,43 @@
+"""Password hashing: argon2id with OWASP's parameters, bounded in parallel."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+#: OWASP Password Storage Cheat Sheet: 19 MiB, two passes, one lane.
+_MEMORY_KIB, _PASSES, _LANES = 19 * 1024, 2, 1
+
+
+class Argon2Hasher:
+    """Hashes passwords; at most one at a time per core, so that logins cannot starve the rest."""
+
+    def __init__(self) -> None:
+        self._hasher = PasswordHasher(time_cost=_PASSES, memory_cost=_MEMORY_KIB, parallelism=_LANES)
+        self._slots = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self._nobody: str | None = None
+
+    def hash(self, password: str) -> str:
+        with self._slots:
+            return self._hasher.hash(_encoded(password))
+
+    def verify(self, stored: str | None, password: str) -> bool:
+        # An unknown user costs as much as a known one, so that time tells nobody who exists.
+        if stored is None and self._nobody is None:
+            self._nobody = self.hash(os.urandom(16).hex())
+        with self._slots:
+            try:
+                self._hasher.verify(stored or self._nobody or "", _encoded(password))
+            except (VerificationError, InvalidHashError):
+                return False
+        return stored is not None
+
+    def needs_rehash(self, stored: str) -> bool:
+        return self._hasher.check_needs_rehash(stored)
+
+
+def _encoded(password: str) -> bytes:
+    return password.encode("utf-8", "surrogatepass")

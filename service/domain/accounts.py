@@ -1,0 +1,184 @@
+"""Signing in: opaque tokens, rotation, and their end.
+
+A token is never a JWT: it means nothing outside the database, so logout, a new password and deactivation
+end it at once. A refresh token is good for one use; a second use means that somebody copied it, and ends
+every token of that sign-in (RFC 9700, section 4.14.2).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from service.domain.errors import AwaitingApproval, LoginRefused, NotFound, Rejected, TokenRefused
+from service.domain.identity import Account
+from service.domain.ports import AttemptLimiter, PasswordHasher
+from service.domain.usernames import PASSWORD_LENGTH, by_name, check_password
+from service.storage.users import SessionToken, User
+
+ACCESS, REFRESH = "access", "refresh"
+_PREFIX = {ACCESS: "kta_", REFRESH: "ktr_"}
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long tokens live, in seconds."""
+
+    access: int
+    refresh: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A pair of login tokens, to be handed out once."""
+
+    access: str = field(repr=False)
+    refresh: str = field(repr=False)
+
+
+def is_login_token(text: str) -> bool:
+    """Say whether a text has the form of a login token, so that it is not taken for an API key."""
+    return text.startswith(tuple(_PREFIX.values()))
+
+
+def login(session: Session, username: str, password: str, hasher: PasswordHasher, now: datetime) -> User:
+    """Check a name and a password; the same time and the same answer whatever is wrong.
+
+    Raises:
+        LoginRefused: wrong name or password, or a deactivated account.
+        AwaitingApproval: the right password of an account that was never activated.
+    """
+    user = by_name(session, username)
+    if len(password) > PASSWORD_LENGTH or not hasher.verify(user.password_hash if user else None, password):
+        raise LoginRefused("Incorrect username or password")
+    if user is None:
+        raise LoginRefused("Incorrect username or password")
+    if not user.is_active:
+        if user.last_login_at is None:
+            raise AwaitingApproval("Waiting for approval")
+        raise LoginRefused("Inactive user")
+    if hasher.needs_rehash(user.password_hash):
+        user.password_hash = hasher.hash(password)
+    user.last_login_at = user.updated_at = now
+    return user
+
+
+def issue(session: Session, user_id: uuid.UUID, lifetimes: Lifetimes, now: datetime,
+          family: uuid.UUID | None = None) -> Tokens:  # fmt: skip
+    """Make a pair of tokens; expired ones of the same user are swept away meanwhile."""
+    session.execute(delete(SessionToken).where(SessionToken.user_id == user_id, SessionToken.expires_at < now))
+    family = family or uuid.uuid4()
+    made = {kind: _PREFIX[kind] + secrets.token_urlsafe(32) for kind in (ACCESS, REFRESH)}
+    for kind, seconds in ((ACCESS, lifetimes.access), (REFRESH, lifetimes.refresh)):
+        session.add(
+            SessionToken(
+                digest=_digest(made[kind]), kind=kind, family=family, user_id=user_id, created_at=now,
+                expires_at=now + timedelta(seconds=seconds),
+            )
+        )  # fmt: skip
+    session.flush()
+    return Tokens(made[ACCESS], made[REFRESH])
+
+
+def account_of(session: Session, token: str, now: datetime) -> Account:
+    """Return whose access token this is.
+
+    Raises:
+        TokenRefused: unknown, expired, of the wrong kind, or of a deactivated user.
+    """
+    row = _find(session, token)
+    if row is None or row.expires_at <= now or not row.user.is_active:
+        raise TokenRefused("Invalid token")
+    if row.kind != ACCESS:
+        raise TokenRefused("Invalid token type")
+    return Account.of(row.user)
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """A refresh token came a second time; its family is to be ended in a transaction that commits."""
+
+    family: uuid.UUID
+
+
+def refresh(session: Session, token: str, lifetimes: Lifetimes, now: datetime) -> Tokens | Reused:
+    """Exchange a refresh token for a new pair.
+
+    Returns:
+        The pair, or ``Reused`` when the token was used before. Ending the family must survive the
+        refusal, so it is the caller's to write with ``end_family``.
+
+    Raises:
+        TokenRefused: unknown, expired, of the wrong kind, or of a deactivated user.
+    """
+    row = _find(session, token)
+    if row is None or row.kind != REFRESH or row.expires_at <= now or not row.user.is_active:
+        raise TokenRefused("Invalid refresh token")
+    # One statement decides who used it first, also when two requests come at once.
+    first = session.execute(
+        update(SessionToken)
+        .where(SessionToken.id == row.id, SessionToken.used_at.is_(None))
+        .values(used_at=now)
+        .returning(SessionToken.id)
+    ).scalar()
+    if first is None:
+        return Reused(row.family)
+    session.execute(delete(SessionToken).where(SessionToken.family == row.family, SessionToken.kind == ACCESS))
+    return issue(session, row.user_id, lifetimes, now, row.family)
+
+
+def logout(session: Session, token: str) -> None:
+    """End the sign-in that a token belongs to; an unknown token is no error."""
+    row = _find(session, token)
+    if row is not None:
+        end_family(session, row.family)
+
+
+def end_family(session: Session, family: uuid.UUID) -> None:
+    """End all tokens of one sign-in."""
+    session.execute(delete(SessionToken).where(SessionToken.family == family))
+
+
+def end_sessions(session: Session, user_id: uuid.UUID) -> None:
+    """End all sign-ins of a user."""
+    session.execute(delete(SessionToken).where(SessionToken.user_id == user_id))
+
+
+def reset_password(session: Session, account: Account, user_id: uuid.UUID, current: str, new: str,
+                   hasher: PasswordHasher, limiter: AttemptLimiter, now: datetime) -> User:  # fmt: skip
+    """Change one's own password; every session of the user ends.
+
+    Raises:
+        NotFound: somebody else's, whether or not there is such a user.
+        Rejected: the current password is wrong, or the new one is the same.
+        Invalid: the new one is empty or too long.
+        TooManyAttempts: too many guesses.
+    """
+    if user_id != account.id:
+        raise NotFound("You can't change another user's password")
+    limiter.check(f"password:{account.id}")
+    user = session.get(User, user_id)
+    if user is None or len(current) > PASSWORD_LENGTH or not hasher.verify(user.password_hash, current):
+        raise Rejected("Current password is incorrect")
+    if new == current:
+        raise Rejected("You can't use your current password")
+    check_password(new)
+    user.password_hash, user.updated_at = hasher.hash(new), now
+    end_sessions(session, user.id)
+    return user
+
+
+def _find(session: Session, token: str) -> SessionToken | None:
+    if not is_login_token(token):
+        return None
+    return session.scalar(select(SessionToken).where(SessionToken.digest == _digest(token)))
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

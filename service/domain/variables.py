@@ -1,0 +1,204 @@
+"""Global variables: kept encrypted, and resolved for a run."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from service.domain.errors import Invalid, NotFound, Rejected, VariableMissing
+from service.domain.ports import VariableUse, Vault
+from service.storage.variables import Variable
+
+CREDENTIAL, GENERIC = "Credential", "Generic"
+NAME_LENGTH, TYPE_LENGTH, VALUE_LENGTH = 255, 50, 1_000_000
+FROM_ENVIRONMENT, FROM_USER = "env", "user"
+
+
+@dataclass(frozen=True, slots=True)
+class VariableView:
+    """A variable as its owner sees it; the value of a Credential is never shown."""
+
+    id: uuid.UUID
+    name: str
+    type: str
+    value: str | None
+    has_value: bool
+    default_fields: list[str]
+
+
+def create(session: Session, vault: Vault, user_id: uuid.UUID, new: Mapping[str, Any], now: datetime) -> VariableView:
+    """Make a variable from ``name``, ``value``, ``type`` and ``default_fields``.
+
+    Raises:
+        Rejected: an empty or taken name, an empty value.
+        Invalid: something is too long.
+    """
+    name, value = new["name"].strip(), new["value"]
+    if not name and not value:
+        raise Rejected("Variable name and value cannot be empty")
+    _check_name(name)
+    _check_value(value)
+    row = Variable(
+        user_id=user_id, name=name, type=_checked_type(new.get("type") or CREDENTIAL),
+        ciphertext=vault.encrypt(value), default_fields=list(new["default_fields"]), source=FROM_USER,
+        created_at=now, updated_at=now,
+    )  # fmt: skip
+    session.add(row)
+    _flush_name(session)
+    return _view(row, vault)
+
+
+def list_of(session: Session, vault: Vault, user_id: uuid.UUID) -> list[VariableView]:
+    """Return a user's variables by name; names such as ``__x__`` are the server's own and not shown."""
+    rows = session.scalars(select(Variable).where(Variable.user_id == user_id).order_by(Variable.name))
+    return [_view(row, vault) for row in rows if not (row.name.startswith("__") and row.name.endswith("__"))]
+
+
+def update(session: Session, vault: Vault, user_id: uuid.UUID, variable_id: uuid.UUID,
+           changes: Mapping[str, Any], now: datetime) -> VariableView:  # fmt: skip
+    """Change what ``changes`` names, and nothing else; a changed value is the user's from then on.
+
+    Raises:
+        NotFound: none such, or somebody else's; also a Credential that would turn readable without a new value.
+        Rejected: an empty or taken name, an empty value.
+    """
+    row = session.scalar(select(Variable).where(Variable.id == variable_id, Variable.user_id == user_id))
+    if row is None:
+        raise NotFound("Variable not found")
+    if row.type == CREDENTIAL and changes.get("type", CREDENTIAL) != CREDENTIAL and "value" not in changes:
+        # A stored secret must not become readable by renaming its type.
+        raise NotFound("Variable not found")
+    if "name" in changes:
+        row.name = changes["name"].strip()
+        _check_name(row.name)
+    if "type" in changes:
+        row.type = _checked_type(changes["type"])
+    if "default_fields" in changes:
+        row.default_fields = list(changes["default_fields"])
+    if "value" in changes:
+        _check_value(changes["value"])
+        row.ciphertext, row.source = vault.encrypt(changes["value"]), FROM_USER
+    row.updated_at = now
+    _flush_name(session)
+    return _view(row, vault)
+
+
+def remove(session: Session, user_id: uuid.UUID, variable_id: uuid.UUID) -> None:
+    """Delete a variable of the user.
+
+    Raises:
+        NotFound: none such, or somebody else's.
+    """
+    mine = (Variable.id == variable_id, Variable.user_id == user_id)
+    if session.execute(delete(Variable).where(*mine).returning(Variable.id)).scalar() is None:
+        raise NotFound("Variable not found")
+
+
+def follow_environment(session: Session, vault: Vault, user_id: uuid.UUID,
+                       environment: Mapping[str, str], now: datetime) -> None:  # fmt: skip
+    """Make the environment's values Credential variables of a user.
+
+    A changed value is followed; one that the user has set themselves stays.
+    """
+    known = {row.name: row for row in session.scalars(select(Variable).where(Variable.user_id == user_id))}
+    for name, value in environment.items():
+        row = known.get(name)
+        if row is None:
+            session.add(
+                Variable(
+                    user_id=user_id, name=name, type=CREDENTIAL, ciphertext=vault.encrypt(value), default_fields=[],
+                    source=FROM_ENVIRONMENT, created_at=now, updated_at=now,
+                )
+            )  # fmt: skip
+        elif row.source == FROM_ENVIRONMENT and vault.decrypt(row.ciphertext) != value:
+            row.ciphertext, row.updated_at = vault.encrypt(value), now
+    session.flush()
+
+
+def resolve(session: Session, vault: Vault, owner_id: uuid.UUID, uses: Sequence[VariableUse],
+            from_request: Mapping[str, str], fallback: Mapping[str, str]) -> dict[str, str]:  # fmt: skip
+    """Find the values for the variables that a run reads, each name by itself.
+
+    The order is the documents': the request's ``X-LANGFLOW-GLOBAL-VAR-*`` header, the flow owner's
+    variable, the environment where the operator allows it. The owner's filter is applied at run time, so
+    that a stored reference to somebody else's variable finds nothing (n8n's CVE-2026-42226).
+
+    Raises:
+        VariableMissing: a required name has no value anywhere.
+        Invalid: a Credential is wanted by a field that is not secret, and would be shown.
+    """
+    names = {use.name for use in uses}
+    stored = _stored(session, owner_id, names)
+    values: dict[str, str] = {}
+    for use in uses:
+        row = stored.get(use.name)
+        if use.name in from_request:
+            values[use.name] = from_request[use.name]
+        elif row is not None:
+            if row.type == CREDENTIAL and not use.secret:
+                raise Invalid.field(
+                    f"Value error, {use.component}: the field {use.field} would show the Credential {use.name}; "
+                    "use a Generic variable there",
+                    "flow", use.node_id, use.field,
+                )  # fmt: skip
+            values.setdefault(use.name, vault.decrypt(row.ciphertext))
+        elif use.name in fallback:
+            values[use.name] = fallback[use.name]
+        elif use.required:
+            raise VariableMissing(use.name, use.component)
+    return values
+
+
+def _stored(session: Session, owner_id: uuid.UUID, names: Iterable[str]) -> dict[str, Variable]:
+    wanted = list(names)
+    if not wanted:
+        return {}
+    rows = session.scalars(select(Variable).where(Variable.user_id == owner_id, Variable.name.in_(wanted)))
+    return {row.name: row for row in rows}
+
+
+def _view(row: Variable, vault: Vault) -> VariableView:
+    value = None if row.type == CREDENTIAL else vault.decrypt(row.ciphertext)
+    return VariableView(row.id, row.name, row.type, value, True, list(row.default_fields))
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        raise Rejected("Variable name cannot be empty")
+    if len(name) > NAME_LENGTH:
+        raise Invalid.field(
+            f"String should have at most {NAME_LENGTH} characters", "body", "name", kind="string_too_long"
+        )
+
+
+def _check_value(value: str) -> None:
+    if not value:
+        raise Rejected("Variable value cannot be empty")
+    if len(value) > VALUE_LENGTH:
+        raise Invalid.field(
+            f"String should have at most {VALUE_LENGTH} characters", "body", "value", kind="string_too_long"
+        )
+
+
+def _checked_type(name: str) -> str:
+    if len(name) > TYPE_LENGTH:
+        raise Invalid.field(
+            f"String should have at most {TYPE_LENGTH} characters", "body", "type", kind="string_too_long"
+        )
+    return name
+
+
+def _flush_name(session: Session) -> None:
+    try:
+        session.flush()
+    except IntegrityError as error:
+        if "uq_variable_user_id_name" in str(error.orig) or "variable.user_id, variable.name" in str(error.orig):
+            raise Rejected("Variable name already exists") from None
+        raise
