@@ -29,6 +29,8 @@ class Kind(Enum):
     """What an endpoint asks of a caller; every route has exactly one (``http/rules.py``)."""
 
     PUBLIC = "public"
+    #: Anybody; a credential that is sent is still judged.
+    OPTIONAL = "optional"
     #: A key or a login session.
     API = "api"
     #: A key only: running flows.
@@ -106,7 +108,7 @@ def without_credential(kind: Kind, policy: Policy) -> Outcome:
         kind: what the matched endpoint asks for.
         policy: the settings in force.
     """
-    if kind is Kind.PUBLIC:
+    if kind in {Kind.PUBLIC, Kind.OPTIONAL}:
         return Outcome.ANONYMOUS
     row = next(row for row in TABLE if row.covers(policy))
     if kind is Kind.MCP:

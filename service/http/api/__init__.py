@@ -1,0 +1,1 @@
+"""Thin views: schema in, one domain call, schema out."""

@@ -1,0 +1,168 @@
+"""Running a flow: found, compiled once, given its variables, and run."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service.domain import variables
+from service.domain.errors import FlowInvalid, InputConflict, NotFound
+from service.domain.ports import BoundFlow, CompiledFlow, Event, FlowEngine, RunInput, RunSpec, Vault
+from service.storage.flows import Flow
+
+_MOST_COMPILED = 256
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What a caller asks of a flow.
+
+    ``variables`` are the values of ``X-LANGFLOW-GLOBAL-VAR-*`` headers; they are used and forgotten.
+    """
+
+    input_value: str | None = None
+    input_type: str = "chat"
+    output_type: str = "chat"
+    output_component: str | None = None
+    tweaks: Mapping[str, Any] = field(default_factory=dict)
+    session_id: str | None = None
+    stream: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that needs nothing more from the database."""
+
+    flow_id: uuid.UUID
+    bound: BoundFlow
+    values: Mapping[str, str] = field(repr=False)
+    session_id: str = ""
+
+
+class FlowRunner:
+    """Keeps compiled flows and starts runs of them.
+
+    Args:
+        engine: compiles and runs.
+        vault: opens the owner's variables.
+        fallback: values that a flow may read from the environment, where the operator allows it.
+    """
+
+    def __init__(self, engine: FlowEngine, vault: Vault, fallback: Mapping[str, str]) -> None:
+        self._engine, self._vault, self._fallback = engine, vault, fallback
+        self._compiled: OrderedDict[tuple[uuid.UUID, uuid.UUID], CompiledFlow] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def prepare(self, session: Session, owner_id: uuid.UUID, identifier: str, tweaks: Mapping[str, Any],
+                from_request: Mapping[str, str], session_id: str | None) -> Prepared:  # fmt: skip
+        """Find a flow of the owner by id or endpoint name, and everything that its run needs.
+
+        Raises:
+            NotFound: none such, or somebody else's.
+            FlowInvalid, UnknownComponents, TweaksRefused, VariableMissing: before anything runs.
+        """
+        flow_id, version = _find(session, owner_id, identifier)
+        bound = self._flow(session, flow_id, version).bind(tweaks)
+        uses = bound.variables
+        values = variables.resolve(session, self._vault, owner_id, uses, from_request, self._fallback) if uses else {}
+        return Prepared(flow_id, bound, values, session_id or str(flow_id))
+
+    def _flow(self, session: Session, flow_id: uuid.UUID, version: uuid.UUID | None) -> CompiledFlow:
+        if version is None:
+            raise FlowInvalid("This flow has no graph yet. Upload it from Langflow, or send its data.")
+        key = (flow_id, version)
+        with self._lock:
+            known = self._compiled.get(key)
+            if known is not None:
+                self._compiled.move_to_end(key)
+                return known
+        data = session.scalar(select(Flow.data).where(Flow.id == flow_id))
+        compiled = self._engine.compile(data or {})
+        with self._lock:
+            self._compiled[key] = compiled
+            while len(self._compiled) > _MOST_COMPILED:
+                self._compiled.popitem(last=False)
+        return compiled
+
+
+def events(prepared: Prepared, asked: RunRequest) -> Iterator[Event]:
+    """Run, and yield Langflow's events; the last is ``end`` with the whole result."""
+    spec = _spec(prepared, asked)
+    for event in prepared.bound.run(spec, prepared.values):
+        if event.name == "end":
+            yield Event("end", {"result": {"session_id": prepared.session_id, "outputs": event.data["outputs"]}})
+        else:
+            yield event
+
+
+def result(prepared: Prepared, asked: RunRequest) -> dict[str, Any]:
+    """Run to the end and return ``{"session_id", "outputs"}``."""
+    last: Event | None = None
+    for last in prepared.bound.run(_spec(prepared, asked), prepared.values):  # noqa: B007 - the last one counts
+        pass
+    return {"session_id": prepared.session_id, "outputs": last.data["outputs"] if last else []}
+
+
+def advanced(prepared: Prepared, inputs: list[RunInput], outputs: list[str]) -> dict[str, Any]:
+    """Run once for each input and return all results in order."""
+    found: list[object] = []
+    for one in inputs:
+        spec = RunSpec(str(prepared.flow_id), prepared.session_id, one, output_type="debug" if outputs else "any",
+                       outputs=tuple(outputs) or None)  # fmt: skip
+        for event in prepared.bound.run(spec, prepared.values):
+            if event.name == "end":
+                found.extend(event.data["outputs"])  # type: ignore[arg-type]
+    return {"session_id": prepared.session_id, "outputs": found}
+
+
+def refuse_double_input(asked: RunRequest) -> None:
+    """Refuse an input that is given twice, as Langflow does.
+
+    Raises:
+        InputConflict: ``input_value`` and a tweak of a chat input both set it.
+    """
+    if not asked.input_value:
+        return
+    for name, value in asked.tweaks.items():
+        if isinstance(value, Mapping) and "ChatInput" in name.replace(" ", "") and "input_value" in value:
+            raise InputConflict(
+                "If you pass an input_value to the chat input, you cannot pass a tweak with the same name."
+            )
+
+
+def in_background(work: Callable[[], object]) -> None:
+    """Start work that nobody waits for, in a thread of this process."""
+    threading.Thread(target=work, name="run", daemon=False).start()
+
+
+def _spec(prepared: Prepared, asked: RunRequest) -> RunSpec:
+    return RunSpec(
+        flow_id=str(prepared.flow_id),
+        session_id=prepared.session_id,
+        input=RunInput(asked.input_value, asked.input_type),
+        output_type=asked.output_type,
+        outputs=(asked.output_component,) if asked.output_component else None,
+        stream=asked.stream,
+    )
+
+
+def _find(session: Session, owner_id: uuid.UUID, identifier: str) -> tuple[uuid.UUID, uuid.UUID | None]:
+    """The one look-up of a flow to run: by id or by name, always with the owner's filter."""
+    try:
+        match = Flow.id == uuid.UUID(identifier)
+    except ValueError:
+        match = Flow.endpoint_name == identifier
+    row = None
+    if "\x00" not in identifier:
+        row = session.execute(select(Flow.id, Flow.version_token).where(Flow.user_id == owner_id, match)).first()
+    if row is None:
+        raise NotFound(f"Flow identifier {identifier} not found")
+    return row.id, row.version_token

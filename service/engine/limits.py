@@ -1,0 +1,24 @@
+"""How much one flow and one run may use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a flow and of a run.
+
+    Args:
+        max_nodes: nodes of a flow after its groups are opened.
+        max_steps: component executions in one run.
+        wall_seconds: seconds from the start of a run to its end.
+        max_input_bytes: UTF-8 bytes of the input value.
+        max_output_bytes: characters that all components of a run may produce together.
+    """
+
+    max_nodes: int = 500
+    max_steps: int = 1000
+    wall_seconds: float = 300.0
+    max_input_bytes: int = 1_000_000
+    max_output_bytes: int = 10_000_000

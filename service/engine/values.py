@@ -1,0 +1,168 @@
+"""What travels along an edge: messages, records, tables and model selections."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from service.domain.ports import TokenUsage
+
+SENDER_AI = "Machine"
+SENDER_USER = "User"
+NAME_AI = "AI"
+
+Source = tuple[str | None, str | None, str | None]
+NO_SOURCE: Source = (None, None, None)
+
+
+class _Stopped:
+    """The value of an output that a component switched off; see ``STOPPED``."""
+
+    def __repr__(self) -> str:
+        return "STOPPED"
+
+
+#: What a component returns for an output whose branch must not run.
+STOPPED = _Stopped()
+
+
+def timestamp() -> str:
+    """Now, as Langflow 1.13 writes it: ``2026-11-23 13:04:16.748205 UTC``."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
+
+
+@dataclass(slots=True)
+class Message:
+    """A chat message.
+
+    Args:
+        id: UUID text once the message counts as stored, else None; it decides the shape on the wire.
+        source: id, display name and model (or display name) of the component that wrote it.
+        state: ``partial`` while a model is still writing, else ``complete``.
+        extra: keys that an unstored message shows first in its ``data``.
+        begun: True when a stream has announced this id and somebody must still complete it.
+    """
+
+    text: str
+    sender: str | None = None
+    sender_name: str | None = None
+    session_id: str = ""
+    context_id: str = ""
+    files: list[str] = field(default_factory=list)
+    timestamp: str = field(default_factory=timestamp)
+    id: str | None = None
+    source: Source = NO_SOURCE
+    icon: str | None = None
+    state: str = "complete"
+    usage: TokenUsage | None = None
+    extra: dict[str, object] | None = None
+    begun: bool = False
+
+
+@dataclass(slots=True)
+class Data:
+    """A record, Langflow's Data (JSON in newer exports); ``text_key`` names its text."""
+
+    data: dict[str, object]
+    text_key: str = "text"
+
+
+@dataclass(slots=True)
+class Table:
+    """Rows of records, Langflow's DataFrame (Table in newer exports)."""
+
+    rows: list[dict[str, object]]
+
+    def columns(self) -> list[str]:
+        """Column names in order of first appearance."""
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A language model with everything needed to call it."""
+
+    provider: str
+    model: str
+    api_key: str = field(repr=False)
+    base_url: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    json_mode: bool = False
+    timeout: float | None = None
+    max_retries: int = 2
+
+
+def text_of(value: object) -> str:
+    """The text that a value stands for when a text field or a prompt variable receives it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Message):
+        return value.text
+    if isinstance(value, Data):
+        return str(value.data.get(value.text_key, ""))
+    if isinstance(value, Table):
+        return to_markdown(value)
+    if isinstance(value, list):
+        return str([text_of(item) for item in value])
+    return "" if value is None else str(value)
+
+
+def clean(text: str) -> str:
+    """Empty out blank lines and shorten runs of newlines, as Langflow does before it shows a text."""
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r"^\s*$", "", text, flags=re.MULTILINE))
+
+
+def as_json(value: object, indent: int = 2) -> str:
+    """Pretty JSON; what JSON cannot say is written as text."""
+    return json.dumps(value, indent=indent, ensure_ascii=False, default=str)
+
+
+def display(value: object) -> str:
+    """A value as Chat Output shows it: a record as a JSON block, a table as Markdown."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Message):
+        return value.text
+    if isinstance(value, Data):
+        return clean(f"```json\n{as_json(value.data)}\n```")
+    if isinstance(value, Table):
+        return to_markdown(value)
+    if isinstance(value, list):
+        return "\n".join(display(item) for item in value)
+    if isinstance(value, dict):
+        return clean(f"```json\n{as_json(value)}\n```")
+    return "" if value is None else clean(str(value))
+
+
+def to_markdown(table: Table) -> str:
+    """A Markdown table laid out as pandas' ``to_markdown(index=False)`` lays it out."""
+    columns = table.columns()
+    if not columns:
+        return ""
+    rows = [[_cell(row.get(name)) for name in columns] for row in table.rows]
+    right = [_numeric(row.get(name) for row in table.rows) for name in columns]
+    widths = [max(len(name) + 2, *(len(row[at]) for row in rows), 0) for at, name in enumerate(columns)]
+    rules = ["-" * (w + 1) + ":" if r else ":" + "-" * (w + 1) for w, r in zip(widths, right, strict=True)]
+    lines = [_line(columns, widths, right), "|" + "|".join(rules) + "|"]
+    return "\n".join(lines + [_line(row, widths, right) for row in rows])
+
+
+def _line(cells: list[str], widths: list[int], right: list[bool]) -> str:
+    padded = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True))
+    return "| " + " | ".join(padded) + " |"
+
+
+def _cell(value: object) -> str:
+    """One line per row: a newline would break the table, a pipe would add a column."""
+    text = re.sub(r"\n+", "\n", text_of(value).replace("\r\n", "\n").replace("\r", "\n")).strip("\n")
+    return text.replace("\n", "<br/>").replace("|", "\\|")
+
+
+def _numeric(values: Iterable[object]) -> bool:
+    seen = [v for v in values if v is not None]
+    return bool(seen) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in seen)

@@ -1,0 +1,46 @@
+"""Global variables (contract 1.6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.domain import variables
+from service.domain.variables import VariableView
+from service.http.db import services, session
+from service.http.parsing import Blueprint, path_id
+from service.http.policy import caller
+from service.http.schemas.variables import NewVariableSchema, VariableSchema, VariableUpdateSchema
+
+blueprint = Blueprint("variables", __name__, url_prefix="/api/v1/variables", description="Global variables")
+
+
+@blueprint.get("/", endpoint="list")
+@blueprint.response(200, VariableSchema(many=True))
+def list_variables() -> list[VariableView]:
+    """List one's variables by name."""
+    return variables.list_of(session(), services().vault, caller().user_id)
+
+
+@blueprint.post("/", endpoint="create")
+@blueprint.arguments(NewVariableSchema)
+@blueprint.response(201, VariableSchema)
+def create(body: dict[str, Any]) -> VariableView:
+    """Make a variable."""
+    return variables.create(session(), services().vault, caller().user_id, body, services().now())
+
+
+@blueprint.patch("/<variable_id>", endpoint="update")
+@blueprint.arguments(VariableUpdateSchema)
+@blueprint.response(200, VariableSchema)
+def update(body: dict[str, Any], variable_id: str) -> VariableView:
+    """Change what the body names; the row is the one of the path."""
+    own = services()
+    row_id = path_id(variable_id, "variable_id")
+    return variables.update(session(), own.vault, caller().user_id, row_id, body, own.now())
+
+
+@blueprint.delete("/<variable_id>", endpoint="delete")
+@blueprint.response(204)
+def delete(variable_id: str) -> None:
+    """Delete a variable."""
+    variables.remove(session(), caller().user_id, path_id(variable_id, "variable_id"))

@@ -1,0 +1,110 @@
+"""The request's database session and the application's services.
+
+One commit per request, here, for a status below 400. What must survive a refusal is written with
+``own_transaction``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, cast
+
+from flask import Flask, current_app, g, request
+from flask.wrappers import Response
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from service.domain.accounts import Lifetimes
+from service.domain.policy import Policy
+from service.domain.ports import AttemptLimiter, PasswordHasher, Vault
+from service.settings import Settings
+from service.storage import Base
+from service.storage.engine import begin_write, engine_options, install_rules
+
+if TYPE_CHECKING:
+    from service.adapters.key_cache import DataVersionCache, NoCache
+    from service.adapters.usage import UsageCounter
+    from service.domain.runs import FlowRunner
+
+db = SQLAlchemy(metadata=Base.metadata, disable_autonaming=True)
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the views work with; built once, in ``service/app.py``."""
+
+    settings: Settings
+    engine: Engine
+    policy: Policy
+    lifetimes: Lifetimes
+    vault: Vault
+    hasher: PasswordHasher
+    login_limiter: AttemptLimiter
+    keys: NoCache | DataVersionCache
+    usage: UsageCounter
+    runner: FlowRunner
+    now: Callable[[], datetime]
+
+
+def services() -> Services:
+    """Return the services of the application that handles this request."""
+    return cast(Services, current_app.extensions["keyturn"])
+
+
+def install(app: Flask, settings: Settings) -> Engine:
+    """Connect the application to its database and return the engine."""
+    app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings.database_url, pool_size=settings.threads)
+    db.init_app(app)
+    app.after_request(_finish)
+    with app.app_context():
+        return install_rules(db.engine)
+
+
+def session() -> Session:
+    """Return the request's session; a request that may change things begins as a writer."""
+    own = db.session()
+    if not g.get("session_open"):
+        g.session_open = True
+        if request.method not in SAFE_METHODS and not g.get("reads_only"):
+            begin_write(own)
+    return own
+
+
+def release() -> None:
+    """Commit what was done and give the connection back, before a long wait on somebody else."""
+    if g.pop("session_open", False):
+        db.session.commit()
+        db.session.remove()
+
+
+def reads_only() -> None:
+    """Say that this request only reads, although its method is POST."""
+    g.reads_only = True
+
+
+@contextmanager
+def own_transaction() -> Iterator[Session]:
+    """A short transaction of its own, for what must stay although the request is refused."""
+    if g.pop("session_open", False):
+        db.session.rollback()
+        db.session.remove()
+    with Session(services().engine) as own:
+        begin_write(own)
+        yield own
+        own.commit()
+
+
+def _finish(response: Response) -> Response:
+    if g.pop("session_open", False):
+        if response.status_code < 400:
+            db.session.commit()
+        else:
+            db.session.rollback()
+    return response

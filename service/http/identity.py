@@ -1,0 +1,102 @@
+"""Who sent this request: reads every carrier of a credential, and asks the domain.
+
+Order (Langflow's): bearer, cookie, query, header; the first decides. Credentials of two different users in
+one request are refused, since an attacker could otherwise choose which one a check looks at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from flask import Request
+
+from service.domain import accounts, keys
+from service.domain.errors import CredentialRefused, TokenRefused
+from service.domain.identity import Identity
+from service.http.db import Services, session
+
+KEY_NAME = "x-api-key"
+ACCESS_COOKIE, REFRESH_COOKIE, KEY_COOKIE = "access_token_lf", "refresh_token_lf", "apikey_tkn_lflw"
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A credential as it came."""
+
+    carrier: Literal["bearer", "cookie", "query", "header"]
+    value: str
+    is_key: bool
+
+
+def presented(request: Request) -> Iterator[Presented]:
+    """Yield the credentials of a request in the order in which they decide."""
+    authorization = request.headers.get("Authorization")
+    if authorization is not None:
+        scheme, _, value = authorization.partition(" ")
+        if scheme.lower() == "bearer":
+            value = value.strip()
+            # Many tools can send nothing but a bearer token, so an API key is welcome there too.
+            yield Presented("bearer", value, value.startswith(keys.PREFIX))
+    cookie = request.cookies.get(ACCESS_COOKIE) if "Cookie" in request.headers else None
+    if cookie is not None:
+        yield Presented("cookie", cookie, is_key=False)
+    if request.query_string:
+        for value in request.args.getlist(KEY_NAME):
+            yield Presented("query", value, is_key=True)
+    value_of_header = request.headers.get(KEY_NAME)
+    if value_of_header is not None:
+        yield Presented("header", value_of_header, is_key=True)
+
+
+def identify(request: Request, services: Services, *, keys_only: bool) -> Identity | None:
+    """Return the caller, or None when the request carries no credential that counts here.
+
+    Args:
+        request: the request.
+        services: where to ask.
+        keys_only: the endpoint takes API keys only; login tokens do not count.
+
+    Raises:
+        CredentialRefused: a credential is there and is not good, or two belong to different users.
+        TokenRefused: the same, for a login token.
+    """
+    found: list[Identity] = []
+    for credential in presented(request):
+        if keys_only and not credential.is_key:
+            continue
+        found.append(_judge(credential, services))
+    if len({identity.user_id for identity in found}) > 1:
+        raise CredentialRefused("The credentials of this request belong to different users")
+    if not found:
+        return None
+    first = found[0]
+    if first.key_id is not None and services.settings.track_key_usage:
+        services.usage.record(first.key_id, services.now())
+    return first
+
+
+def _judge(credential: Presented, services: Services) -> Identity:
+    if credential.is_key:
+        return _by_key(credential.value, services)
+    if not accounts.is_login_token(credential.value):
+        raise TokenRefused("Invalid token")
+    return Identity(accounts.account_of(session(), credential.value, services.now()), "session")
+
+
+def _by_key(value: str, services: Services) -> Identity:
+    # Judged by form before anything is asked of the database: junk must cost nothing.
+    if not keys.is_well_formed(value):
+        raise CredentialRefused("Invalid API key")
+    digest = keys.digest(value)
+    version = services.keys.version()
+    record = services.keys.get(digest, version)
+    if record is None:
+        with services.engine.connect() as connection:
+            record = keys.find(connection, digest)
+        if record is not None:
+            services.keys.put(digest, version, record)
+    if record is None or not record.is_good(services.now()):
+        raise CredentialRefused("Invalid API key")
+    return Identity(record.account, "key", record.id)

@@ -1,0 +1,128 @@
+"""From a request to valid data, or to a 422 that names each field."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any, NoReturn
+
+from flask import Request, request
+from flask_smorest import Blueprint as SmorestBlueprint
+from marshmallow import Schema, ValidationError
+from webargs import missing
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import UnsupportedMediaType
+
+from service.domain.errors import Invalid, Problem
+
+#: marshmallow's words -> (type, message) of the API, which are pydantic's.
+_KINDS = {
+    "Missing data for required field.": ("missing", "Field required"),
+    "Not a valid string.": ("string_type", "Input should be a valid string"),
+    "Not a valid boolean.": ("bool_type", "Input should be a valid boolean"),
+    "Not a valid integer.": ("int_parsing", "Input should be a valid integer, unable to parse string as an integer"),
+    "Not a valid number.": ("float_parsing", "Input should be a valid number"),
+    "Not a valid list.": ("list_type", "Input should be a valid list"),
+    "Not a valid mapping type.": ("dict_type", "Input should be a valid dictionary"),
+    "Not a valid datetime.": ("datetime_parsing", "Input should be a valid datetime"),
+    "Not a valid UUID.": ("uuid_parsing", "Input should be a valid UUID"),
+    "Invalid input type.": ("model_attributes_type", "Input should be a valid dictionary or object"),
+    "Field may not be null.": ("null_not_allowed", "Input should not be null"),
+}
+_PLACES = {"json": "body", "form": "body", "files": "body", "json_or_form": "body"}
+
+
+class Parser(FlaskParser):
+    """webargs, with this API's rules for bodies and its shape for problems."""
+
+    DEFAULT_VALIDATION_STATUS = 422
+
+    def load_json(self, req: Request, schema: Schema) -> Any:
+        """Read a JSON body; an empty one counts as missing, another content type is refused."""
+        del schema
+        body = read_json(req)
+        return missing if body is None else body
+
+    def handle_error(  # type: ignore[override]
+        self, error: ValidationError, req: Any, schema: Any, *, error_status_code: Any, error_headers: Any
+    ) -> NoReturn:
+        del req, schema, error_status_code, error_headers
+        raise Invalid(problems_of(error.normalized_messages()))
+
+
+class Blueprint(SmorestBlueprint):
+    """A blueprint whose arguments are read by ``Parser``."""
+
+    ARGUMENTS_PARSER = Parser()
+
+
+def read_json(req: Request) -> Any:
+    """Return the parsed body; None when it is empty.
+
+    Raises:
+        UnsupportedMediaType: the body says that it is something else.
+        Invalid: the text is no JSON.
+    """
+    raw = req.get_data(cache=True)
+    if not raw.strip():
+        return None
+    if req.mimetype and not req.is_json:
+        raise UnsupportedMediaType
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        position = getattr(error, "pos", 0)
+        problem = Problem(("body", position), "json_invalid", "JSON decode error", {"error": "The body is not JSON"})
+        raise Invalid([problem]) from None
+
+
+def problems_of(messages: dict[str, Any]) -> list[Problem]:
+    """Flatten marshmallow's messages, ``{"json": {"name": ["..."]}}``, into problems."""
+    found: list[Problem] = []
+    for place, content in messages.items():
+        _collect(content, (_PLACES.get(place, place),), found)
+    return found
+
+
+def path_id(text: str, name: str) -> uuid.UUID:
+    """Return an id of a path.
+
+    Raises:
+        Invalid: it is no UUID; says so as the API does.
+    """
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise Invalid.field("Input should be a valid UUID", "path", name, kind="uuid_parsing") from None
+
+
+def flag(name: str, *, default: bool = False) -> bool:
+    """Return a yes/no query parameter.
+
+    Raises:
+        Invalid: it is neither.
+    """
+    text = request.args.get(name, "").lower()
+    if not text:
+        return default
+    if text in {"true", "1", "yes", "on", "t", "y"}:
+        return True
+    if text in {"false", "0", "no", "off", "f", "n"}:
+        return False
+    raise Invalid.field(
+        "Input should be a valid boolean, unable to interpret input", "query", name, kind="bool_parsing"
+    )
+
+
+def _collect(content: Any, loc: tuple[str | int, ...], found: list[Problem]) -> None:
+    if isinstance(content, dict) and "kind" not in content:
+        for key, below in content.items():
+            _collect(below, loc if key == "_schema" else (*loc, key), found)
+    elif isinstance(content, list):
+        for one in content:
+            _collect(one, loc, found)
+    elif isinstance(content, dict):
+        found.append(Problem(loc, content["kind"], content["text"], content.get("context")))
+    else:
+        kind, text = _KINDS.get(str(content), ("value_error", f"Value error, {content}"))
+        found.append(Problem(loc, kind, text))

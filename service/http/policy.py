@@ -1,0 +1,128 @@
+"""The door: every request passes here before any view, and before its body is read.
+
+The rule is found by the matched endpoint, never by the URL's text, so that no spelling of a path can be
+judged as one route and served as another (CVE-2026-49468).
+"""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Flask, Request, Response, g, request
+
+from service.domain.errors import CredentialRefused, Forbidden, TokenRefused
+from service.domain.identity import Account, Identity
+from service.domain.policy import Kind, Outcome, without_credential
+from service.domain.usernames import by_name
+from service.http import csrf
+from service.http.db import Services, services, session
+from service.http.identity import identify
+from service.http.rules import RULES
+from service.settings import is_loopback
+
+log = logging.getLogger(__name__)
+
+KEY_MISSING = "An API key must be passed as query or header"
+KEY_BAD = "Invalid or missing API key"
+KEY_SINCE_1_5 = (
+    "Since v1.5, LANGFLOW_AUTO_LOGIN requires a valid API key. Set LANGFLOW_SKIP_AUTH_AUTO_LOGIN=true to skip "
+    "this check. Please update your authentication method."
+)
+WARNING = '299 keyturn "LANGFLOW_SKIP_AUTH_AUTO_LOGIN is deprecated and ends with Langflow 2.0: send an API key"'
+
+_KEYS_ONLY = frozenset({Kind.RUN, Kind.WEBHOOK})
+
+
+def install(app: Flask) -> None:
+    """Put the door in front of every route of the application."""
+    app.before_request(_check)
+    app.after_request(_warn)
+
+
+def caller() -> Identity:
+    """Return who sent this request; only for endpoints whose rule wants somebody."""
+    identity: Identity | None = g.identity
+    if identity is None:
+        raise Forbidden("No authentication credentials provided")
+    return identity
+
+
+def visitor() -> Identity | None:
+    """Return who sent this request, or None for nobody in particular."""
+    identity: Identity | None = g.identity
+    return identity
+
+
+def _check() -> None:
+    g.identity = None
+    if request.endpoint is None:
+        return
+    kind = RULES.get(request.endpoint)
+    if kind is None:
+        log.error("the endpoint %s has no rule in service/http/rules.py", request.endpoint)
+        raise Forbidden("This endpoint is closed")
+    if kind is not Kind.PUBLIC:
+        g.identity = _admit(request, kind, services())
+
+
+def _admit(request: Request, kind: Kind, own: Services) -> Identity | None:
+    try:
+        identity = identify(request, own, keys_only=kind in _KEYS_ONLY)
+    except TokenRefused:
+        raise
+    except CredentialRefused as error:
+        raise CredentialRefused(_wording(kind, str(error))) from None
+    if identity is None:
+        return _without_credential(request, kind, own)
+    if identity.via == "session":
+        csrf.check(request)
+    if kind is Kind.SUPERUSER and not identity.is_superuser:
+        raise Forbidden("The user doesn't have enough privileges", code="administration_denied")
+    if kind is Kind.SESSION and identity.via != "session":
+        raise Forbidden("Sign in interactively to do this; an API key is not enough")
+    return identity
+
+
+def _wording(kind: Kind, text: str) -> str:
+    return KEY_BAD if kind is Kind.RUN and text == "Invalid API key" else text
+
+
+def _without_credential(request: Request, kind: Kind, own: Services) -> Identity | None:
+    outcome = without_credential(kind, own.policy)
+    if outcome is Outcome.ANONYMOUS:
+        return None
+    if outcome.acts_as_superuser and passes_openly(request, own):
+        csrf.check(request)
+        g.deprecated = outcome is Outcome.SUPERUSER_DEPRECATED
+        return Identity(superuser_account(own), "policy")
+    if kind is Kind.WEBHOOK:
+        raise Forbidden("API key required when webhook authentication is enabled")
+    if kind is Kind.RUN:
+        raise Forbidden(KEY_SINCE_1_5 if outcome is Outcome.REFUSE_KEY_NEEDED else KEY_MISSING)
+    raise Forbidden("No authentication credentials provided")
+
+
+def passes_openly(request: Request, own: Services) -> bool:
+    """Say whether a request without a credential may act as the superuser from where it comes.
+
+    Only from this machine and addressed to it by a loopback name: gunicorn may have been told another
+    address than ``LANGFLOW_HOST``, and a web page may have rebound its name to 127.0.0.1.
+    """
+    if own.settings.allow_unauthenticated:
+        return True
+    host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
+    return is_loopback(request.remote_addr or "") and is_loopback(host)
+
+
+def superuser_account(own: Services) -> Account:
+    """Return the account that AUTO_LOGIN signs in."""
+    user = by_name(session(), own.settings.superuser)
+    if user is None or not user.is_active or not user.is_superuser:
+        raise Forbidden("The superuser of LANGFLOW_SUPERUSER is missing or not active")
+    return Account.of(user)
+
+
+def _warn(response: Response) -> Response:
+    if g.get("deprecated"):
+        response.headers["Warning"] = WARNING
+    return response

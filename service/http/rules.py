@@ -1,0 +1,48 @@
+"""Which rule holds for which endpoint. A route that is not listed here is refused, and a test says so."""
+
+from __future__ import annotations
+
+from service.domain.policy import Kind
+
+RULES: dict[str, Kind] = {
+    "monitor.health": Kind.PUBLIC,
+    "monitor.health_check": Kind.PUBLIC,
+    "monitor.version": Kind.PUBLIC,
+    "monitor.config": Kind.OPTIONAL,
+    "auth.login": Kind.PUBLIC,
+    "auth.auto_login": Kind.PUBLIC,
+    "auth.refresh": Kind.PUBLIC,
+    "auth.logout": Kind.PUBLIC,
+    "auth.session": Kind.PUBLIC,
+    "users.create": Kind.OPTIONAL,
+    "users.whoami": Kind.API,
+    "users.list": Kind.SUPERUSER,
+    "users.get": Kind.API,
+    "users.update": Kind.API,
+    "users.reset_password": Kind.SESSION,
+    "users.delete": Kind.API,
+    "keys.list": Kind.API,
+    "keys.create": Kind.API,
+    "keys.delete": Kind.API,
+    "keys.store": Kind.API,
+    "variables.list": Kind.API,
+    "variables.create": Kind.API,
+    "variables.update": Kind.API,
+    "variables.delete": Kind.API,
+    "flows.create": Kind.API,
+    "flows.list": Kind.API,
+    "flows.get": Kind.API,
+    "flows.update": Kind.API,
+    "flows.put": Kind.API,
+    "flows.delete": Kind.API,
+    "flows.delete_many": Kind.API,
+    "flows.batch": Kind.API,
+    "flows.upload": Kind.API,
+    "flows.download": Kind.API,
+    "runs.run": Kind.RUN,
+    "runs.advanced": Kind.RUN,
+    "runs.webhook": Kind.WEBHOOK,
+    "runs.process": Kind.RUN,
+    "runs.predict": Kind.RUN,
+    "api-docs.openapi_json": Kind.PUBLIC,
+}

@@ -1,0 +1,80 @@
+"""Fields and rules that the schemas share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields
+
+
+class WireSchema(Schema):
+    """Unknown fields of a request are ignored, as Langflow does; its clients send some."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+class Text(fields.String):
+    """A string that every database can hold: no NUL, no half of a surrogate pair.
+
+    Args:
+        longest: characters allowed.
+    """
+
+    def __init__(self, *, longest: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.longest = longest
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            raise self.make_error("invalid")
+        text = value
+        if "\x00" in text:
+            raise ValidationError("the text holds a NUL character")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValidationError("the text is not valid Unicode") from None
+        if self.longest is not None and len(text) > self.longest:
+            raise ValidationError(
+                {"kind": "string_too_long", "text": f"String should have at most {self.longest} characters",
+                 "context": {"max_length": self.longest}}
+            )  # fmt: skip
+        return text
+
+
+class Flag(fields.Boolean):
+    """A JSON boolean; no text or number that looks like one."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class Instant(fields.Field[datetime]):
+    """A point in time. Reads ISO 8601 with any offset (none means UTC), writes UTC.
+
+    Args:
+        style: "Z" as Langflow writes users, with microseconds; "+00:00" as it writes keys and flows.
+    """
+
+    def __init__(self, *, style: str = "+00:00", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.style = style
+
+    def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        if value is None:
+            return None
+        if self.style == "Z":
+            return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return value.isoformat(timespec="seconds")
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> datetime:
+        try:
+            instant = datetime.fromisoformat(value)
+            return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
+        except (TypeError, ValueError, OverflowError):
+            raise ValidationError({"kind": "datetime_parsing", "text": "Input should be a valid datetime"}) from None

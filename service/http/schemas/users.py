@@ -1,0 +1,122 @@
+"""Users on the wire (contract 1.5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
+
+from service.domain.identity import Account
+from service.http.schemas.fields import Flag, Instant, Text, WireSchema
+
+
+class OptinsSchema(WireSchema):
+    """Choices that Langflow's pages remember."""
+
+    github_starred = Flag()
+    dialog_dismissed = Flag()
+    discord_clicked = Flag()
+
+
+class UserSchema(WireSchema):
+    """A user, in the documents' order."""
+
+    id = fields.UUID()
+    username = fields.String()
+    profile_image = fields.String(allow_none=True)
+    store_api_key = fields.Constant(None)
+    is_active = fields.Boolean()
+    is_superuser = fields.Boolean()
+    create_at = Instant(attribute="created_at", style="Z")
+    updated_at = Instant(style="Z")
+    last_login_at = Instant(style="Z", allow_none=True)
+    optins = fields.Nested(OptinsSchema)
+
+
+def user_body(account: Account) -> dict[str, Any]:
+    """Dump an account; what ``UserSchema`` describes, written out, for whoami answers all day.
+
+    A test compares the two.
+    """
+    return {
+        "id": str(account.id),
+        "username": account.username,
+        "profile_image": account.profile_image,
+        "store_api_key": None,
+        "is_active": account.is_active,
+        "is_superuser": account.is_superuser,
+        "create_at": account.created_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "updated_at": account.updated_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "last_login_at": account.last_login_at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        if account.last_login_at
+        else None,
+        "optins": {
+            "github_starred": account.github_starred,
+            "dialog_dismissed": account.dialog_dismissed,
+            "discord_clicked": account.discord_clicked,
+        },
+    }
+
+
+class UserListSchema(WireSchema):
+    """One page of users."""
+
+    total_count = fields.Integer()
+    users = fields.List(fields.Nested(UserSchema))
+    deletion_requests = fields.Constant({})
+
+
+class NewUserSchema(WireSchema):
+    """Sign-up, or a superuser's act; rights are not among the fields on purpose."""
+
+    username = Text(required=True)
+    password = Text(required=True)
+    optins = fields.Nested(OptinsSchema)
+
+
+class UserUpdateSchema(WireSchema):
+    """Part of a user; what is absent stays."""
+
+    username = Text()
+    profile_image = Text(allow_none=True, longest=255)
+    password = Text()
+    is_active = Flag()
+    is_superuser = Flag()
+    optins = fields.Nested(OptinsSchema)
+
+
+class PasswordResetSchema(WireSchema):
+    """One's own new password."""
+
+    current_password = Text(required=True)
+    password = Text(required=True)
+
+
+def _between(least: int, most: int) -> list[validate.Validator]:
+    # Wordings and context are pydantic's.
+    low = {"kind": "greater_than_equal", "text": f"Input should be greater than or equal to {least}",
+           "context": {"ge": least}}  # fmt: skip
+    high = {"kind": "less_than_equal", "text": f"Input should be less than or equal to {most}",
+            "context": {"le": most}}  # fmt: skip
+    return [Bound(least=least, message=low), Bound(most=most, message=high)]
+
+
+class Bound(validate.Validator):
+    """One end of a range, with its own wording."""
+
+    def __init__(self, *, message: dict[str, Any], least: int | None = None, most: int | None = None) -> None:
+        self.message, self.least, self.most = message, least, most
+
+    def __call__(self, value: int) -> int:
+        if (self.least is not None and value < self.least) or (self.most is not None and value > self.most):
+            raise ValidationError(self.message)
+        return value
+
+
+class UserQuerySchema(WireSchema):
+    """Which page of users."""
+
+    skip = fields.Integer(load_default=0, validate=_between(0, 2**31))
+    limit = fields.Integer(load_default=10, validate=_between(1, 200))
+    search = Text(load_default=None, allow_none=True)
+    username = Text(load_default=None, allow_none=True)
