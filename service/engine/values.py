@@ -97,6 +97,13 @@ class ModelChoice:
     max_retries: int = 2
 
 
+def total_usage(used: Iterable[TokenUsage]) -> TokenUsage:
+    """The sum of what several models have used."""
+    counts = [(item.input_tokens, item.output_tokens) for item in used]
+    read, written = sum(c[0] for c in counts), sum(c[1] for c in counts)
+    return TokenUsage(read, written, read + written)
+
+
 def text_of(value: object) -> str:
     """The text that a value stands for when a text field or a prompt variable receives it."""
     if isinstance(value, str):

@@ -43,11 +43,11 @@ class Parser(FlaskParser):
         body = read_json(req)
         return missing if body is None else body
 
-    def handle_error(  # type: ignore[override]
+    def handle_error(
         self, error: ValidationError, req: Any, schema: Any, *, error_status_code: Any, error_headers: Any
     ) -> NoReturn:
         del req, schema, error_status_code, error_headers
-        raise Invalid(problems_of(error.normalized_messages()))
+        raise Invalid(problems_of(error.messages_dict))
 
 
 class Blueprint(SmorestBlueprint):

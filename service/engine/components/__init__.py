@@ -1,0 +1,12 @@
+"""The components, one file per family.
+
+A new component is one class in a family's file; a new family is one file and one name in ``FAMILIES``.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from service.engine.components import inputs_outputs, models, prompts
+
+FAMILIES: tuple[ModuleType, ...] = (inputs_outputs, prompts, models)

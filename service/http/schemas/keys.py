@@ -24,7 +24,7 @@ class KeySchema(WireSchema):
     is_active = fields.Boolean()
     expires_at = Instant(allow_none=True)
     id = fields.UUID()
-    api_key = fields.Function(masked)
+    api_key: fields.Field[str] = fields.Function(masked)
     user_id = fields.UUID()
     created_at = Instant()
 
@@ -35,7 +35,7 @@ class MadeKeySchema(KeySchema):
     class Meta:
         exclude = ("created_at",)
 
-    api_key = fields.String()
+    api_key: fields.Field[str] = fields.String()
 
 
 class KeyListSchema(WireSchema):

@@ -63,7 +63,7 @@ class UserListSchema(WireSchema):
 
     total_count = fields.Integer()
     users = fields.List(fields.Nested(UserSchema))
-    deletion_requests = fields.Constant({})
+    deletion_requests: fields.Field[dict[str, Any]] = fields.Constant({})
 
 
 class NewUserSchema(WireSchema):

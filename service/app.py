@@ -1,0 +1,115 @@
+"""The composition root: from settings to an application that answers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flask import Flask, Response, request
+from flask_smorest import Api
+
+from service import __version__, boot, observability
+from service.adapters.key_cache import DataVersionCache, NoCache
+from service.adapters.limits import SlidingWindow
+from service.adapters.passwords import Argon2Hasher
+from service.adapters.providers import Providers
+from service.adapters.usage import UsageCounter
+from service.domain.accounts import Lifetimes
+from service.domain.policy import Era, Policy
+from service.domain.runs import FlowRunner
+from service.engine import EmbeddedEngine, Limits
+from service.http import cors, db, errors, policy
+from service.http.api import auth, flows, keys, monitor, runs, users, variables
+from service.settings import Settings
+from service.storage.engine import is_memory
+
+_BLUEPRINTS = (monitor, auth, users, keys, variables, flows, runs)
+
+
+def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None) -> Flask:
+    """Make the application; brings the database into order first.
+
+    Args:
+        settings: everything that can be set.
+        now: the clock; tests bring their own.
+
+    Raises:
+        service.boot.BootError: the database or the secret cannot be used.
+    """
+    observability.install(settings.log_level, settings.log_file)
+    boot.prepare(settings)
+    app = Flask("service", static_folder=None)
+    app.config.update(_flask_config(settings))
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.extensions["keyturn"] = _services(app, settings, now or (lambda: datetime.now(UTC)))
+    errors.install(app)
+    policy.install(app)
+    cors.install(app)
+    app.after_request(_harden)
+    api = Api(app)
+    with warnings.catch_warnings():
+        # Each module names its schemas well; two of one name are two views of one thing (many, partial).
+        warnings.simplefilter("ignore", UserWarning)
+        for module in _BLUEPRINTS:
+            api.register_blueprint(module.blueprint)
+    errors.install(app)
+    _serve_both_slash_forms(app)
+    return app
+
+
+def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db.Services:
+    engine = db.install(app, settings)
+    vault, _ = boot.open_vault(settings)
+    url = settings.database_url
+    cached = url.get_backend_name() == "sqlite" and not is_memory(url)
+    fallback = settings.environment if settings.fallback_to_env_var else {}
+    providers = Providers(
+        openai_base_url=settings.openai_base_url,
+        allowed_base_urls=settings.model_base_urls,
+        timeout=settings.model_timeout,
+    )
+    return db.Services(
+        settings=settings,
+        engine=engine,
+        policy=Policy(
+            Era.of(settings.era), settings.auto_login, settings.skip_auth_auto_login, settings.mcp_require_api_key
+        ),
+        lifetimes=Lifetimes(settings.access_token_seconds, settings.refresh_token_seconds),
+        vault=vault,
+        hasher=Argon2Hasher(),
+        login_limiter=SlidingWindow(settings.rate_limit_per_minute if settings.rate_limit_enabled else None),
+        keys=DataVersionCache(Path(url.database or "")) if cached else NoCache(),
+        usage=UsageCounter(engine),
+        runner=FlowRunner(EmbeddedEngine(providers, Limits(wall_seconds=settings.run_timeout)), vault, fallback),
+        now=now,
+    )
+
+
+def _flask_config(settings: Settings) -> dict[str, object]:
+    return {
+        "MAX_CONTENT_LENGTH": settings.max_body_bytes,
+        "API_TITLE": "Keyturn",
+        "API_VERSION": __version__,
+        "OPENAPI_VERSION": "3.1.0",
+        "OPENAPI_URL_PREFIX": "/",
+        "OPENAPI_JSON_PATH": "openapi.json",
+    }
+
+
+def _serve_both_slash_forms(app: Flask) -> None:
+    """Serve ``/flows`` and ``/flows/`` alike: a redirect would cost clients their body or their key."""
+    for rule in list(app.url_map.iter_rules()):
+        if rule.rule.startswith("/api/") and rule.rule.endswith("/"):
+            app.add_url_rule(rule.rule.rstrip("/"), endpoint=rule.endpoint, methods=rule.methods)
+
+
+def _harden(response: Response) -> Response:
+    headers = response.headers
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["X-Frame-Options"] = "DENY"
+    headers["Referrer-Policy"] = "no-referrer"
+    if "Cache-Control" not in headers and request.path.startswith("/api/"):
+        headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,242 @@
+"""What happens once before the server answers: the schema, the secret, the first superuser.
+
+Any number of processes may start together: the first one does it under a lock, the others wait and find it
+done. Whatever stands in the way becomes a ``BootError``, one line that says what to do.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, Engine, func, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from service.adapters.passwords import Argon2Hasher
+from service.adapters.vault import CHECK_TEXT, FernetVault, secret_from
+from service.domain import flows, users, variables
+from service.domain.usernames import by_name
+from service.settings import Settings, SettingsError
+from service.storage import ApiKey, Flow, SecretCheck, User, schema
+from service.storage.engine import begin_write, create_engine, is_memory
+
+#: Names the advisory lock in PostgreSQL; any number that nobody else uses.
+_LOCK_NUMBER = 0x6B657974
+
+
+class BootError(Exception):
+    """The server cannot start; the text is one line: what is wrong, and one way to mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the start screen tells.
+
+    ``made_password`` is set in the one process that made the superuser without being given a password.
+    """
+
+    secret_source: str
+    users: int
+    keys: int
+    flows: int
+    superuser: str
+    made_password: str | None = field(default=None, repr=False)
+
+
+def open_vault(settings: Settings) -> tuple[FernetVault, str]:
+    """Return the vault, and where its secret comes from."""
+    try:
+        secret, source = secret_from(settings.config_dir, settings.secret_key)
+    except OSError as error:
+        raise BootError(
+            f"LANGFLOW_CONFIG_DIR {settings.config_dir} cannot hold the secret ({error.strerror}): make it writable, "
+            "or set LANGFLOW_SECRET_KEY"
+        ) from None
+    if len(secret) < 32:
+        raise BootError(f"{source} holds fewer than 32 characters: restore it from your backup")
+    return FernetVault(secret, settings.previous_secret_keys), source
+
+
+def prepare(settings: Settings) -> Facts:
+    """Bring database, secret and superuser into order; does nothing where they are.
+
+    Raises:
+        BootError: something has to be mended first.
+    """
+    vault, source = open_vault(settings)
+    engine = open_engine(settings)
+    try:
+        with _lock(engine, settings.database_url):
+            _schema(engine, settings)
+            with Session(engine) as session:
+                begin_write(session)
+                _check_secret(session, vault, source)
+                password = _bootstrap(session, settings, vault)
+                session.commit()
+                return _facts(session, settings, source, password)
+    except DBAPIError as error:
+        raise BootError(_unreachable(settings.database_url, error)) from None
+    finally:
+        engine.dispose()
+
+
+def open_engine(settings: Settings) -> Engine:
+    """Make the engine; a SQLite file that is made on the way can be read by its owner alone."""
+    url = settings.database_url
+    if url.get_backend_name() == "sqlite" and not is_memory(url):
+        path = Path(url.database or "")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise BootError(
+                f"the database file {path} cannot be made ({error.strerror}): set LANGFLOW_CONFIG_DIR or "
+                "LANGFLOW_DATABASE_URL to a place that is writable"
+            ) from None
+    return create_engine(url)
+
+
+@contextmanager
+def exit_on_error() -> Iterator[None]:
+    """Turn a configuration that cannot be used into lines on standard error and exit status 3.
+
+    gunicorn takes status 3 of a worker as "cannot boot" and stops, instead of trying for ever.
+    """
+    try:
+        yield
+    except SettingsError as error:
+        for problem in error.problems:
+            print(f"keyturn: {problem}", file=sys.stderr)
+    except BootError as error:
+        print(f"keyturn: {error}", file=sys.stderr)
+    else:
+        return
+    sys.stderr.flush()
+    raise SystemExit(3)
+
+
+@contextmanager
+def _lock(engine: Engine, url: URL) -> Iterator[None]:
+    if url.get_backend_name() == "postgresql":
+        with engine.connect() as connection:
+            connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": _LOCK_NUMBER})
+            try:
+                yield
+            finally:
+                connection.execute(text("SELECT pg_advisory_unlock(:number)"), {"number": _LOCK_NUMBER})
+    elif is_memory(url):
+        yield
+    else:
+        handle = os.open(f"{url.database}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def _schema(engine: Engine, settings: Settings) -> None:
+    with engine.connect() as connection:
+        version = schema.database_version(connection)
+        if version == schema.code_version():
+            return
+        if version is not None and not schema.is_known(version):
+            raise BootError(
+                f"the database is at schema {version}, which is newer than this Keyturn: install the version that "
+                "it belongs to, or restore a backup"
+            )
+        if version is None:
+            _refuse_foreign(connection)
+        if not settings.auto_migrate:
+            raise BootError(
+                f"the database is at schema {version or 'none'} and needs {schema.code_version()}: run "
+                "`keyturn db upgrade`, or set KEYTURN_AUTO_MIGRATE=true"
+            )
+        schema.upgrade(connection)
+        connection.commit()
+
+
+def _refuse_foreign(connection: Connection) -> None:
+    """Stop before writing into a database that holds somebody else's tables, Langflow's above all."""
+    names = set(connection.dialect.get_table_names(connection))
+    connection.rollback()
+    if "user" in names:
+        raise BootError(
+            "the database holds tables of another program (Langflow's?): give Keyturn a database of its own with "
+            "LANGFLOW_DATABASE_URL"
+        )
+
+
+def _check_secret(session: Session, vault: FernetVault, source: str) -> None:
+    known = list(session.scalars(select(SecretCheck)))
+    fitting = [check for check in known if vault.knows(check.key_id)]
+    if known and not fitting:
+        raise BootError(
+            f"the secret from {source} is not the one that this database was encrypted with: restore the former "
+            "secret, or put it into KEYTURN_PREVIOUS_SECRET_KEYS"
+        )
+    for check in fitting:
+        if vault.decrypt(check.ciphertext) != CHECK_TEXT:
+            raise BootError(f"the secret check {check.key_id} in the database is damaged: restore a backup")
+    if vault.key_id not in {check.key_id for check in known}:
+        session.add(SecretCheck(key_id=vault.key_id, ciphertext=vault.encrypt(CHECK_TEXT)))
+
+
+def _bootstrap(session: Session, settings: Settings, vault: FernetVault) -> str | None:
+    now = datetime.now(UTC)
+    made: str | None = None
+    owner = by_name(session, settings.superuser)
+    if session.scalar(select(User.id).where(User.is_superuser.is_(True)).limit(1)) is None:
+        if owner is not None:
+            raise BootError(
+                f"LANGFLOW_SUPERUSER names {settings.superuser}, who exists and is no superuser: choose another name"
+            )
+        given = settings.superuser_password
+        made = None if given else secrets.token_urlsafe(15)
+        new = users.NewUser(settings.superuser, given or str(made), is_active=True, is_superuser=True)
+        owner = users.create(session, new, Argon2Hasher(), now)
+    if owner is None or not owner.is_superuser:
+        if settings.is_open:
+            raise BootError(
+                f"LANGFLOW_AUTO_LOGIN signs in as {settings.superuser}, who is no superuser here: set "
+                "LANGFLOW_SUPERUSER to the name of one"
+            )
+        return made
+    if settings.store_environment_variables:
+        variables.follow_environment(session, vault, owner.id, settings.environment, now)
+    if settings.demo_flows:
+        _load_demo_flows(session, owner, now)
+    return made
+
+
+def _load_demo_flows(session: Session, owner: User, now: datetime) -> None:
+    for entry in sorted(resources.files("service").joinpath("demo").iterdir(), key=lambda one: one.name):
+        if entry.name.endswith(".json"):
+            body = json.loads(entry.read_text("utf-8"))
+            taken = Flow.endpoint_name == body["endpoint_name"]
+            if session.scalar(select(Flow.id).where(Flow.user_id == owner.id, taken)) is None:
+                flows.create(session, owner.id, {k: v for k, v in body.items() if v is not None}, now)
+
+
+def _facts(session: Session, settings: Settings, source: str, password: str | None) -> Facts:
+    counts = [session.scalar(select(func.count()).select_from(model)) or 0 for model in (User, ApiKey, Flow)]
+    return Facts(source, *counts, superuser=settings.superuser, made_password=password)
+
+
+def _unreachable(url: URL, error: DBAPIError) -> str:
+    first = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+    return (
+        f"the database {url.render_as_string(hide_password=True)} cannot be used ({first}): start it, or correct "
+        "LANGFLOW_DATABASE_URL"
+    )

@@ -1,0 +1,248 @@
+"""Flows: stored as they were exported, found by their owner only."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, delete, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, undefer
+
+from service.domain import projects
+from service.domain.errors import Conflict, DomainError, Invalid, Locked, NotFound, PreconditionFailed
+from service.storage.flows import Flow
+
+NAME_LENGTH = 255
+MOST_AT_ONCE = 500
+
+#: What a caller may set; ids, owners and times are the server's.
+EDITABLE = (
+    "name", "description", "data", "endpoint_name", "icon", "icon_bg_color", "gradient", "tags", "is_component",
+    "webhook", "locked", "mcp_enabled", "action_name", "action_description", "access_type",
+)  # fmt: skip
+_ENDPOINT_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def create(session: Session, user_id: uuid.UUID, new: Mapping[str, Any], now: datetime,
+           flow_id: uuid.UUID | None = None) -> Flow:  # fmt: skip
+    """Store a flow; a taken name or endpoint name gets a number, as in Langflow.
+
+    Raises:
+        Invalid: a field has the wrong shape.
+        NotFound: ``folder_id`` is none of the user's projects.
+    """
+    fields = {name: new[name] for name in EDITABLE if name in new}
+    check(fields)
+    fields["name"] = _free_name(session, user_id, fields["name"])
+    if fields.get("endpoint_name"):
+        fields["endpoint_name"] = _free_endpoint(session, user_id, fields["endpoint_name"])
+    flow = Flow(
+        id=flow_id or uuid.uuid4(),
+        user_id=user_id,
+        folder_id=projects.checked(session, user_id, new.get("folder_id")),
+        created_at=now,
+        updated_at=now,
+        **(fields | {"endpoint_name": fields.get("endpoint_name") or None}),
+    )
+    flow.data = fields.get("data")
+    flow.version_token = uuid.uuid4() if _has_nodes(flow.data) else None
+    session.add(flow)
+    _flush(session)
+    return flow
+
+
+def get(session: Session, user_id: uuid.UUID, flow_id: uuid.UUID) -> Flow:
+    """Return one of the user's flows.
+
+    Raises:
+        NotFound: none such, or somebody else's.
+    """
+    flow = session.scalar(_mine(user_id).where(Flow.id == flow_id).options(undefer(Flow.data)))
+    if flow is None:
+        raise NotFound("Flow not found")
+    return flow
+
+
+def list_of(session: Session, user_id: uuid.UUID, *, folder_id: uuid.UUID | None = None,
+            components_only: bool = False, with_data: bool = True) -> list[Flow]:  # fmt: skip
+    """Return the user's flows, oldest first."""
+    query = _filtered(user_id, folder_id, components_only=components_only)
+    if with_data:
+        query = query.options(undefer(Flow.data))
+    return list(session.scalars(query.order_by(Flow.created_at, Flow.id)))
+
+
+def page_of(session: Session, user_id: uuid.UUID, page: int, size: int, *, folder_id: uuid.UUID | None = None,
+            components_only: bool = False) -> tuple[int, list[Flow]]:  # fmt: skip
+    """Return how many flows match and one page of them, counted from 1."""
+    query = _filtered(user_id, folder_id, components_only=components_only)
+    total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    ordered = query.options(undefer(Flow.data)).order_by(Flow.created_at, Flow.id)
+    return total, list(session.scalars(ordered.offset((page - 1) * size).limit(size)))
+
+
+def update(session: Session, user_id: uuid.UUID, flow_id: uuid.UUID, changes: Mapping[str, Any], now: datetime,
+           if_match: str | None = None) -> Flow:  # fmt: skip
+    """Change what ``changes`` names, and nothing else.
+
+    Raises:
+        NotFound, Locked, PreconditionFailed, Conflict, Invalid: as the contract's section 1.7 lists them.
+    """
+    flow = get(session, user_id, flow_id)
+    if if_match is not None and if_match.strip('"') not in ("*", str(flow.version_token)):
+        raise PreconditionFailed("The flow was changed meanwhile. Load it again before making changes.")
+    if flow.locked and changes.get("locked") is not False:
+        raise Locked("Flow is locked. Unlock it before making changes.")
+    fields = {name: changes[name] for name in EDITABLE if name in changes}
+    check(fields)
+    if fields.get("endpoint_name") == "":
+        fields["endpoint_name"] = None
+    if changes.get("folder_id") is not None:
+        flow.folder_id = projects.checked(session, user_id, changes["folder_id"])
+    for name, value in fields.items():
+        setattr(flow, name, value)
+    if "data" in fields:
+        flow.version_token = uuid.uuid4() if _has_nodes(fields["data"]) else None
+    flow.updated_at = now
+    _flush(session)
+    return flow
+
+
+def put(session: Session, user_id: uuid.UUID, flow_id: uuid.UUID, body: Mapping[str, Any],
+        now: datetime) -> tuple[Flow, bool]:  # fmt: skip
+    """Make the flow of that id be what the body says; returns it, and whether it is new.
+
+    Raises:
+        Conflict: the endpoint name is another flow's.
+        NotFound: the id is somebody else's flow.
+    """
+    owner = session.scalar(select(Flow.user_id).where(Flow.id == flow_id))
+    if owner is not None:
+        return update(session, user_id, flow_id, body, now), False
+    if body.get("endpoint_name") and _taken(session, user_id, Flow.endpoint_name == body["endpoint_name"]):
+        raise Conflict("Endpoint name must be unique")
+    return create(session, user_id, body, now, flow_id), True
+
+
+def create_many(session: Session, user_id: uuid.UUID, bodies: Sequence[Mapping[str, Any]], now: datetime,
+                folder_id: uuid.UUID | None = None) -> list[Flow]:  # fmt: skip
+    """Store several flows, all or none."""
+    if len(bodies) > MOST_AT_ONCE:
+        raise Invalid.field(f"List should have at most {MOST_AT_ONCE} items", "body", "flows", kind="too_long")
+    placed = [dict(body) | ({"folder_id": folder_id} if folder_id else {}) for body in bodies]
+    return [create(session, user_id, body, now) for body in placed]
+
+
+def remove(session: Session, user_id: uuid.UUID, flow_ids: Iterable[uuid.UUID]) -> int:
+    """Delete flows of the user and return how many there were; others' are passed over like missing ones."""
+    gone = session.scalars(
+        delete(Flow).where(Flow.id.in_(list(flow_ids)), Flow.user_id == user_id).returning(Flow.id)
+    )
+    return len(gone.all())
+
+
+def several(session: Session, user_id: uuid.UUID, flow_ids: Sequence[uuid.UUID]) -> list[Flow]:
+    """Return those of the flows that are the user's, in the order asked for.
+
+    Raises:
+        NotFound: not one of them is.
+    """
+    query = _mine(user_id).where(Flow.id.in_(flow_ids)).options(undefer(Flow.data))
+    found = {flow.id: flow for flow in session.scalars(query)}
+    if not found:
+        raise NotFound("No flows found.")
+    return [found[one] for one in dict.fromkeys(flow_ids) if one in found]
+
+
+def check(fields: Mapping[str, Any]) -> None:
+    """Check what marshmallow cannot: the shape of the graph and of the endpoint name.
+
+    Raises:
+        Invalid: names the field, in Langflow's words.
+    """
+    name = fields.get("name")
+    if name is not None and not name.strip():
+        raise Invalid.field("String should have at least 1 character", "body", "name", kind="string_too_short")
+    endpoint = fields.get("endpoint_name")
+    if endpoint and not _ENDPOINT_NAME.fullmatch(endpoint):
+        text = "Value error, Endpoint name must contain only letters, numbers, hyphens, and underscores"
+        raise Invalid.field(text, "body", "endpoint_name")
+    data = fields.get("data")
+    if data is not None:
+        for part in ("nodes", "edges"):
+            if part not in data:
+                raise Invalid.field(f"Value error, Flow must have {part}", "body", "data")
+            if not isinstance(data[part], list):
+                raise Invalid.field(f"Value error, the flow's {part} must be a list", "body", "data")
+    access = fields.get("access_type")
+    if access is not None and access not in {"PRIVATE", "PUBLIC"}:
+        raise Invalid.field("Input should be 'PRIVATE' or 'PUBLIC'", "body", "access_type", kind="enum")
+
+
+def _mine(user_id: uuid.UUID) -> Select[Any]:
+    """The one look-up of a flow: every query on flows starts with the owner."""
+    return select(Flow).where(Flow.user_id == user_id)
+
+
+def _filtered(user_id: uuid.UUID, folder_id: uuid.UUID | None, *, components_only: bool) -> Select[Any]:
+    query = _mine(user_id)
+    if folder_id is not None:
+        query = query.where(Flow.folder_id == folder_id)
+    if components_only:
+        query = query.where(Flow.is_component.is_(True))
+    return query
+
+
+def _has_nodes(data: Mapping[str, Any] | None) -> bool:
+    return bool(data and data.get("nodes"))
+
+
+def _taken(session: Session, user_id: uuid.UUID, match: Any) -> bool:
+    return session.scalar(select(Flow.id).where(Flow.user_id == user_id, match)) is not None
+
+
+def _free_name(session: Session, user_id: uuid.UUID, wanted: str) -> str:
+    taken = set(
+        session.scalars(
+            select(Flow.name).where(Flow.user_id == user_id, Flow.name.startswith(wanted, autoescape=True))
+        )
+    )
+    return _numbered(wanted, taken, "{} ({})")
+
+
+def _free_endpoint(session: Session, user_id: uuid.UUID, wanted: str) -> str:
+    like = Flow.endpoint_name.startswith(wanted, autoescape=True)
+    taken = set(session.scalars(select(Flow.endpoint_name).where(Flow.user_id == user_id, like)))
+    return _numbered(wanted, {name for name in taken if name}, "{}-{}")
+
+
+def _numbered(wanted: str, taken: set[str], form: str) -> str:
+    if wanted not in taken:
+        return wanted
+    for number in range(1, len(taken) + 2):
+        name = form.format(wanted, number)
+        if name not in taken:
+            break
+    if len(name) > NAME_LENGTH:
+        raise Invalid.field("Value error, the name is taken and too long for a number", "body", "name")
+    return name
+
+
+def _flush(session: Session) -> None:
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise _conflict(error) from None
+
+
+def _conflict(error: IntegrityError) -> DomainError | IntegrityError:
+    text = str(error.orig)
+    if "uq_flow_user_id_endpoint_name" in text or "flow.endpoint_name" in text:
+        return Conflict("Endpoint name must be unique")
+    if "uq_flow_user_id_name" in text or "flow.name" in text:
+        return Conflict("Name must be unique")
+    return error

@@ -1,0 +1,235 @@
+"""What a component is: a class with declared fields and outputs, one instance per node and run.
+
+A new component is one class in one file of ``components/``::
+
+    class Upper(Component):
+        names = ("Upper",)
+        display_name = "Upper"
+        fields = (Field("input_value"),)
+        outputs = (Output("text", "shout"),)
+
+        def shout(self) -> Message:
+            return Message(self.text("input_value").upper())
+
+An output method may be a generator: what it yields are events of the run, what it returns is the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import ClassVar, Literal
+
+from service.domain.errors import ComponentFailed, RunTimedOut, RunTooLarge
+from service.domain.ports import ModelProviders, TokenUsage, VariableUse
+from service.engine.fields import OPEN_KINDS, Field
+from service.engine.graph import Node
+from service.engine.limits import Limits
+from service.engine.values import Source, text_of
+
+#: ``chat`` and ``text`` inputs take the caller's value; outputs are what a run answers with.
+Role = Literal["inner", "chat_input", "text_input", "other_input", "chat_output", "other_output"]
+INPUT_ROLES: frozenset[Role] = frozenset({"chat_input", "text_input", "other_input"})
+OUTPUT_ROLES: frozenset[Role] = frozenset({"chat_output", "other_output"})
+CHAT_ROLES: frozenset[Role] = frozenset({"chat_input", "chat_output"})
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output: its name in exports and the method that makes its value."""
+
+    name: str
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a field is set to: a stored value, or the name of a variable."""
+
+    value: object = field(repr=False, default=None)
+    from_variable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One node while it is planned: its stored settings, with tweaks, and the fields that edges fill."""
+
+    node: Node
+    settings: Mapping[str, Setting]
+    linked: frozenset[str]
+    providers: ModelProviders = field(repr=False)
+
+    def literal(self, name: str) -> object:
+        """The stored value, or None where an edge or a variable decides at run time."""
+        setting = self.settings.get(name)
+        if setting is None or setting.from_variable or name in self.linked:
+            return None
+        return setting.value
+
+    def decided_later(self, name: str) -> bool:
+        """True when an edge or a variable gives the field its value."""
+        setting = self.settings.get(name)
+        return name in self.linked or (setting is not None and setting.from_variable)
+
+
+@dataclass(frozen=True, slots=True)
+class Inlet:
+    """One incoming edge of a step: the value of ``output`` of step ``source`` goes to ``field``."""
+
+    field: str
+    source: int
+    output: str
+    many: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One component of a plan: everything about it that no run changes.
+
+    Args:
+        values: coerced values by field; shared between runs, so never changed.
+        prepared: whatever the component's ``prepare`` made.
+        inlets: edges in, in export order.
+        uses: variables that this step reads.
+        methods: outputs to compute, as (name, function).
+        shown: outputs that the export lists, in its order.
+        neighbours: roles of the nodes that an edge connects it to, either way.
+        origin: step of the first incoming edge, or None.
+        ancestors: all steps that this one depends on.
+        in_session: it has a session_id field that no edge fills.
+    """
+
+    index: int
+    node_id: str
+    display_name: str
+    component: type[Component]
+    values: Mapping[str, object] = field(repr=False)
+    prepared: object = field(repr=False)
+    inlets: tuple[Inlet, ...]
+    uses: tuple[VariableUse, ...]
+    methods: tuple[tuple[str, Callable[[Component], object]], ...]
+    shown: tuple[str, ...]
+    neighbours: frozenset[Role]
+    origin: int | None
+    ancestors: tuple[int, ...]
+    in_session: bool
+
+
+class Run:
+    """What all components of one run share. Made for one run and thrown away with it."""
+
+    __slots__ = (
+        "components", "deadline", "flow_id", "limits", "produced",
+        "providers", "run_id", "session_id", "steps", "stream", "usage",
+    )  # fmt: skip
+
+    def __init__(
+        self, flow_id: str, session_id: str, run_id: str, *, stream: bool, providers: ModelProviders, limits: Limits
+    ) -> None:
+        self.flow_id, self.session_id, self.run_id, self.stream = flow_id, session_id, run_id, stream
+        self.providers, self.limits = providers, limits
+        self.components: dict[int, Component] = {}
+        self.usage: dict[int, TokenUsage] = {}
+        self.deadline = monotonic() + limits.wall_seconds
+        self.steps = self.produced = 0
+
+    def tick(self) -> None:
+        """Count one step.
+
+        Raises:
+            RunTooLarge, RunTimedOut: the run has used up its steps or its time.
+        """
+        self.steps += 1
+        if self.steps > self.limits.max_steps:
+            raise RunTooLarge(f"The run took more than {self.limits.max_steps} steps.")
+        self.seconds_left()
+
+    def seconds_left(self) -> float:
+        """Seconds until the run's end.
+
+        Raises:
+            RunTimedOut: none are left.
+        """
+        left = self.deadline - monotonic()
+        if left <= 0:
+            raise RunTimedOut(f"The run took longer than {self.limits.wall_seconds:g} seconds.")
+        return left
+
+    def produce(self, size: int) -> None:
+        """Count ``size`` characters of output; call it before they are put together.
+
+        Raises:
+            RunTooLarge: the run has produced too much.
+        """
+        self.produced += size
+        if self.produced > self.limits.max_output_bytes:
+            raise RunTooLarge(f"The run produced more than {self.limits.max_output_bytes} bytes.")
+
+
+class Component:
+    """One node in one run. Subclasses declare what they read and what they make."""
+
+    names: ClassVar[tuple[str, ...]] = ()
+    display_name: ClassVar[str] = ""
+    role: ClassVar[Role] = "inner"
+    fields: ClassVar[tuple[Field, ...]] = ()
+    outputs: ClassVar[tuple[Output, ...]] = ()
+    #: The artifact of an output shows a message's record instead of its text.
+    shows_record: ClassVar[bool] = False
+
+    __slots__ = ("run", "step", "values")
+
+    def __init__(self, step: Step, run: Run, values: dict[str, object]) -> None:
+        self.step, self.run, self.values = step, run, values
+
+    @classmethod
+    def dynamic_fields(cls, draft: Draft) -> Iterable[Field]:
+        """Fields that the stored flow defines, beside the declared ones."""
+        return ()
+
+    @classmethod
+    def prepare(cls, draft: Draft) -> object:
+        """Do the work that needs no run; the result is ``self.step.prepared``.
+
+        Raises:
+            FlowInvalid: the stored settings cannot work.
+            UnknownComponents: this server cannot run the node.
+        """
+        return None
+
+    @classmethod
+    def implied_uses(cls, draft: Draft) -> Iterable[VariableUse]:
+        """Variables that are read although no field names them."""
+        return ()
+
+    @classmethod
+    def accepts_tweak(cls, draft: Draft, declared: Field, value: object) -> bool:
+        """Whether a caller may set the field; closed kinds stay closed unless a subclass knows better."""
+        return declared.kind in OPEN_KINDS
+
+    def text(self, name: str) -> str:
+        """The field as text; "" when it has no value."""
+        return text_of(self.values.get(name))
+
+    def flag(self, name: str) -> bool:
+        """The field as a truth value."""
+        return bool(self.values.get(name))
+
+    def integer(self, name: str) -> int | None:
+        """The field as a whole number, or None."""
+        value = self.values.get(name)
+        return value if isinstance(value, int) else None
+
+    def number(self, name: str) -> float | None:
+        """The field as a number, or None."""
+        value = self.values.get(name)
+        return float(value) if isinstance(value, int | float) else None
+
+    def fail(self, reason: str) -> ComponentFailed:
+        """An error that names this component; raise it."""
+        return ComponentFailed(reason, component=self.step.display_name)
+
+    def source(self) -> Source:
+        """How messages name this component as their origin."""
+        return self.step.node_id, self.display_name, self.display_name

@@ -1,0 +1,132 @@
+"""Chat and text, in and out."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from service.engine.component import Component, Output
+from service.engine.fields import Field
+from service.engine.values import NAME_AI, SENDER_AI, SENDER_USER, Message, Source, display, text_of, total_usage
+
+_CHAT_FIELDS = (
+    Field("should_store_message", "bool", default=True),
+    Field("session_id"),
+    Field("context_id", default=""),
+)
+
+
+class ChatInput(Component):
+    """The caller's message. Stored with the session when there is one."""
+
+    names = ("ChatInput",)
+    display_name = "Chat Input"
+    role = "chat_input"
+    fields = (
+        Field("input_value", default=""),
+        Field("sender", default=SENDER_USER),
+        Field("sender_name", default=SENDER_USER),
+        *_CHAT_FIELDS,
+    )
+    outputs = (Output("message", "message_response"),)
+    __slots__ = ()
+
+    def message_response(self) -> Message:
+        """The message, with an id when it is stored."""
+        values = self.values
+        session_id = self.text("session_id") or self.run.session_id
+        stored = bool(session_id and values["should_store_message"])
+        return Message(
+            text_of(values["input_value"]),
+            text_of(values["sender"]),
+            text_of(values["sender_name"]),
+            session_id,
+            text_of(values["context_id"]),
+            id=str(uuid4()) if stored else None,
+        )
+
+
+class ChatOutput(Component):
+    """The answer, in words: records become a JSON block, tables become Markdown."""
+
+    names = ("ChatOutput",)
+    display_name = "Chat Output"
+    role = "chat_output"
+    fields = (
+        Field("input_value", "handle"),
+        Field("sender", default=SENDER_AI),
+        Field("sender_name", default=NAME_AI),
+        *_CHAT_FIELDS,
+    )
+    outputs = (Output("message", "message_response"),)
+    __slots__ = ()
+
+    def message_response(self) -> Message:
+        """The incoming message under this component's name, or a new one around another value."""
+        value = self.values["input_value"]
+        if value is None:
+            raise self.fail("Input data cannot be None")
+        message = self._message(value)
+        session_id = self.text("session_id") or message.session_id or self.run.session_id
+        message.sender = text_of(self.values["sender"])
+        message.sender_name = text_of(self.values["sender_name"])
+        message.session_id = session_id
+        message.context_id = text_of(self.values["context_id"])
+        message.source = self._origin()
+        if message.id is None and session_id and self.values["should_store_message"]:
+            message.id = str(uuid4())
+        if self.run.usage:
+            self._add_usage(message)
+        return message
+
+    def _message(self, value: object) -> Message:
+        if not isinstance(value, Message):
+            return Message(display(value))
+        if "chat_input" in self.step.neighbours:
+            return Message(value.text)
+        message = Message(value.text, session_id=value.session_id, timestamp=value.timestamp, icon=value.icon)
+        message.usage = value.usage
+        if value.begun:  # the first output that takes a streamed message completes it
+            message.id, value.begun = value.id, False
+        return message
+
+    def _origin(self) -> Source:
+        origin = self.step.origin
+        component = None if origin is None else self.run.components.get(origin)
+        return (None, None, None) if component is None else component.source()
+
+    def _add_usage(self, message: Message) -> None:
+        """Sum up what all models before this output have used."""
+        used = [self.run.usage[step] for step in self.step.ancestors if step in self.run.usage]
+        if used:
+            message.usage = total_usage(used)
+
+
+class TextInput(Component):
+    """A text that the caller may give."""
+
+    names = ("TextInput", "TextInputComponent")
+    display_name = "Text Input"
+    role = "text_input"
+    fields = (Field("input_value", default=""),)
+    outputs = (Output("text", "text_response"),)
+    shows_record = True
+    __slots__ = ()
+
+    def text_response(self) -> Message:
+        """The text as an unstored message."""
+        return Message(self.text("input_value"))
+
+
+class TextOutput(Component):
+    """A text that goes out as a result."""
+
+    names = ("TextOutput", "TextOutputComponent")
+    display_name = "Text Output"
+    role = "other_output"
+    fields = (Field("input_value", default=""),)
+    outputs = (Output("text", "text_response"),)
+    __slots__ = ()
+
+    def text_response(self) -> Message:
+        """The text as an unstored message."""
+        return Message(self.text("input_value"))

@@ -1,0 +1,256 @@
+"""Language models. The provider behind a port does the talking; a run never chooses where it goes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterable, Mapping
+from uuid import uuid4
+
+from service.domain.errors import UnknownComponents
+from service.domain.ports import ChatMessage, Event, ModelChunk, ModelRequest, VariableUse
+from service.engine.component import Component, Draft, Output
+from service.engine.fields import Field
+from service.engine.results import message_event
+from service.engine.values import NAME_AI, SENDER_AI, SENDER_USER, Message, ModelChoice, Source, text_of
+
+#: Langflow's provider name -> the variable that it takes a key from when the node has none.
+PROVIDER_VARIABLES: Mapping[str, str] = {
+    "Google": "GOOGLE_API_KEY",
+    "Google Generative AI": "GOOGLE_API_KEY",
+    "IBM WatsonX": "WATSONX_APIKEY",
+}
+_VARIABLE_NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
+#: These models answer with an error when a temperature or a seed is sent (Langflow leaves both out, too).
+_REASONING = re.compile(r"(o\d|gpt-5(?!.*chat))")
+
+
+def provider_variable(provider: str) -> str:
+    """The name of the variable with the provider's key: ``OPENAI_API_KEY`` for ``OpenAI``."""
+    return PROVIDER_VARIABLES.get(provider) or f"{provider.upper().replace(' ', '_')}_API_KEY"
+
+
+class ModelComponent(Component):
+    """What all language model nodes share: one question, one answer, streamed when somebody watches."""
+
+    outputs = (Output("text_output", "text_response"), Output("model_output", "build_model"))
+    shows_record = True
+    __slots__ = ("_choice",)
+
+    def choose(self) -> ModelChoice:
+        """Which model to call, and how."""
+        raise NotImplementedError
+
+    def build_model(self) -> ModelChoice:
+        """The model itself, for components that talk to it."""
+        return self._chosen()
+
+    def _chosen(self) -> ModelChoice:
+        choice: ModelChoice | None = getattr(self, "_choice", None)
+        if choice is None:
+            choice = self._choice = self.choose()
+        return choice
+
+    def text_response(self) -> Generator[Event, None, Message]:
+        """Ask the model; yields the events of a streamed answer."""
+        request = self._request(self._chosen())
+        message = Message("", source=self.source())
+        if request.stream:
+            self._announce(message)
+        provider = self.run.providers.get(self._chosen().provider)
+        if provider is None:
+            raise self.fail(f"This server has no model provider named {self._chosen().provider}.")
+        chunks = provider.complete(request)
+        try:
+            for chunk in chunks:
+                yield from self._take(chunk, message)
+        finally:
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()
+        message.state = "complete"
+        return message
+
+    def _announce(self, message: Message) -> None:
+        message.sender, message.sender_name, message.session_id = SENDER_AI, NAME_AI, self.run.session_id
+        message.id, message.icon, message.state = str(uuid4()), "brain-circuit", "partial"
+
+    def _take(self, chunk: ModelChunk, message: Message) -> Iterable[Event]:
+        """Add one piece to the answer, within the run's limits."""
+        self.run.seconds_left()
+        if chunk.usage is not None:
+            self.run.usage[self.step.index] = message.usage = chunk.usage
+        if not chunk.text:
+            return
+        self.run.produce(len(chunk.text))
+        message.text += chunk.text
+        if message.id is None:
+            return
+        if not message.begun:
+            message.begun = True
+            yield message_event(message, self.run)
+        yield Event("token", {"chunk": chunk.text, "id": message.id})
+
+    def _request(self, choice: ModelChoice) -> ModelRequest:
+        if not choice.model:
+            raise self.fail("A model selection is required.")
+        left = self.run.seconds_left()
+        reasons = _REASONING.match(choice.model.rsplit("/", 1)[-1]) is not None
+        return ModelRequest(
+            model=choice.model,
+            messages=self._messages(),
+            api_key=choice.api_key,
+            base_url=choice.base_url,
+            temperature=None if reasons else choice.temperature,
+            max_tokens=choice.max_tokens or None,
+            seed=None if reasons else choice.seed,
+            json_mode=choice.json_mode,
+            timeout=left if choice.timeout is None else min(left, choice.timeout),
+            max_retries=choice.max_retries,
+            stream=self.run.stream and bool(self.run.session_id) and "chat_output" in self.step.neighbours,
+        )
+
+    def _messages(self) -> tuple[ChatMessage, ...]:
+        value, system = self.values.get("input_value"), self.text("system_message")
+        text = text_of(value)
+        if not text and not system:
+            raise self.fail("The message you want to send to the model is empty.")
+        ours = isinstance(value, Message) and value.sender not in (None, "", SENDER_USER)
+        turns = [ChatMessage("assistant" if ours else "user", text)] if text else []
+        return (ChatMessage("system", system), *turns) if system else tuple(turns)
+
+    def source(self) -> Source:
+        """Messages name the model as their source, where Langflow's interface shows it."""
+        return self.step.node_id, self.display_name, self._chosen().model or self.display_name
+
+
+class LanguageModel(ModelComponent):
+    """One node for every provider: ``model`` in 1.13, ``provider`` and ``model_name`` in 1.5."""
+
+    names = ("LanguageModelComponent", "LanguageModel")
+    display_name = "Language Model"
+    fields = (
+        Field("model", "model"),
+        Field("provider", "provider", default=""),
+        Field("model_name", default=""),
+        Field("api_key", "secret", default=""),
+        Field("input_value", default=""),
+        Field("system_message", default=""),
+        Field("temperature", "float"),
+        Field("max_tokens", "int"),
+        Field("stream", "bool", default=False),
+    )
+    __slots__ = ()
+
+    @classmethod
+    def prepare(cls, draft: Draft) -> str | None:
+        """The provider, when the stored flow says it; refused here when this server has none of that name."""
+        provider = _planned_provider(draft)
+        if provider and draft.providers.get(provider) is None:
+            raise UnknownComponents([f"{draft.node.type} ({provider[:80]})"])
+        return provider
+
+    @classmethod
+    def implied_uses(cls, draft: Draft) -> Iterable[VariableUse]:
+        """The provider's own variable when the node brings no key."""
+        provider = _planned_provider(draft)
+        if "model" in draft.linked or draft.decided_later("api_key") or not provider:
+            return ()
+        return implied_key(draft, provider)
+
+    @classmethod
+    def accepts_tweak(cls, draft: Draft, declared: Field, value: object) -> bool:
+        """Another model of the same provider, yes; another provider would get somebody else's key."""
+        if declared.kind == "model":
+            return _selected(value).get("provider") == _planned_provider(draft)
+        if declared.kind == "provider":
+            return value == _planned_provider(draft)
+        return super().accepts_tweak(draft, declared, value)
+
+    def choose(self) -> ModelChoice:
+        """A connected model as it is; otherwise the selection with its overrides."""
+        selected = self.values.get("model")
+        if isinstance(selected, ModelChoice):
+            return selected
+        chosen = _selected(selected)
+        provider = self.text("provider") or text_of(chosen.get("provider"))
+        model = self.text("model_name") or text_of(chosen.get("name"))
+        if not provider or not model:
+            raise self.fail("A model selection is required.")
+        return ModelChoice(
+            provider,
+            model,
+            self.text("api_key"),
+            temperature=self.number("temperature"),
+            max_tokens=self.integer("max_tokens"),
+        )
+
+
+class OpenAIModel(ModelComponent):
+    """The OpenAI node of older exports, which may name another server that speaks the same protocol."""
+
+    names = ("OpenAIModel", "OpenAIModelComponent")
+    display_name = "OpenAI"
+    fields = (
+        Field("model_name", default="gpt-4o-mini"),
+        Field("openai_api_base", "url", default=""),
+        Field("api_key", "secret", default=""),
+        Field("input_value", default=""),
+        Field("system_message", default=""),
+        Field("temperature", "float", default=0.1),
+        Field("max_tokens", "int"),
+        Field("seed", "int", default=1),
+        Field("json_mode", "bool", default=False),
+        Field("max_retries", "int", default=5),
+        Field("timeout", "int", default=700),
+        Field("stream", "bool", default=False),
+    )
+    __slots__ = ()
+
+    @classmethod
+    def prepare(cls, draft: Draft) -> None:
+        """Refuse the node where the server has no OpenAI."""
+        if draft.providers.get("OpenAI") is None:
+            raise UnknownComponents([f"{draft.node.type} (OpenAI)"])
+
+    @classmethod
+    def implied_uses(cls, draft: Draft) -> Iterable[VariableUse]:
+        """``OPENAI_API_KEY`` when the node brings no key."""
+        return () if draft.decided_later("api_key") else implied_key(draft, "OpenAI")
+
+    def choose(self) -> ModelChoice:
+        """The stored settings; whether the address is allowed is the provider's decision."""
+        return ModelChoice(
+            "OpenAI",
+            self.text("model_name"),
+            self.text("api_key"),
+            base_url=self.text("openai_api_base").strip() or None,
+            temperature=self.number("temperature"),
+            max_tokens=self.integer("max_tokens"),
+            seed=self.integer("seed"),
+            json_mode=self.flag("json_mode"),
+            timeout=self.number("timeout") or None,
+            max_retries=self.integer("max_retries") or 0,
+        )
+
+
+def implied_key(draft: Draft, provider: str) -> list[VariableUse]:
+    """The variable for an empty ``api_key``, or for one that holds a variable's name as text."""
+    key = text_of(draft.literal("api_key")).strip()
+    if key and not _VARIABLE_NAME.fullmatch(key):
+        return []
+    name = key or provider_variable(provider)
+    return [VariableUse(draft.node.id, draft.node.display_name, "api_key", name, secret=True)]
+
+
+def _selected(value: object) -> Mapping[str, object]:
+    """The first model of a selection: ``[{"name", "provider", ...}]``."""
+    first = value[0] if isinstance(value, list) and value else value
+    return first if isinstance(first, Mapping) else {}
+
+
+def _planned_provider(draft: Draft) -> str | None:
+    """The provider that the stored flow decides; None when an edge or a variable does."""
+    if draft.decided_later("provider") or "model" in draft.linked:
+        return None
+    named = draft.literal("provider") or _selected(draft.literal("model")).get("provider")
+    return named if isinstance(named, str) and named else None

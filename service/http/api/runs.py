@@ -1,0 +1,165 @@
+"""Running flows (contract 1.8)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Request, Response, jsonify, request
+from marshmallow import Schema, ValidationError
+
+from service.domain import runs
+from service.domain.errors import DomainError, Invalid, NotFound, Problem, Rejected
+from service.domain.ports import Event, RunInput
+from service.http.db import reads_only, release, services, session
+from service.http.errors import detail_of, status_of
+from service.http.parsing import Blueprint, flag, problems_of, read_json
+from service.http.policy import caller
+from service.http.schemas.runs import AdvancedBodySchema, RunBodySchema
+
+log = logging.getLogger(__name__)
+blueprint = Blueprint("runs", __name__, url_prefix="/api/v1", description="Run flows")
+
+_VARIABLE_HEADER = "X-LANGFLOW-GLOBAL-VAR-"
+_DEPRECATED = "The /process endpoint is deprecated and will be removed in a future version. Please use /run instead."
+_run_body, _advanced_body = RunBodySchema(), AdvancedBodySchema()
+
+
+@blueprint.post("/run/<path:flow_id>", endpoint="run")
+@blueprint.doc(requestBody={"content": {"application/json": {"schema": RunBodySchema}}})
+@blueprint.response(200)
+def run(flow_id: str) -> Response:
+    """Run a flow by id or endpoint name; ``?stream=true`` answers with events as they happen."""
+    asked = _asked(request)
+    runs.refuse_double_input(asked)
+    prepared = _prepared(flow_id, asked)
+    if asked.stream:
+        return _streamed(_frames(runs.events(prepared, asked)))
+    return _json(runs.result(prepared, asked))
+
+
+@blueprint.post("/run/advanced/<flow_id>", endpoint="advanced")
+@blueprint.doc(requestBody={"content": {"application/json": {"schema": AdvancedBodySchema}}})
+@blueprint.response(200)
+def advanced(flow_id: str) -> Response:
+    """Run a flow once for each input, and pick the outputs by id or name."""
+    body = read_json(request)
+    if isinstance(body, list):
+        names = ("inputs", "outputs", "tweaks", "stream", "session_id")
+        raise Invalid([Problem(("body", name), "missing", "Field required") for name in names])
+    loaded = _load(_advanced_body, body)
+    if loaded["session_id"] is not None:
+        # Langflow's cache of built sessions, which this endpoint alone could continue, does not exist here.
+        raise NotFound(f"Session {loaded['session_id']} not found")
+    prepared = _prepared(flow_id, runs.RunRequest(tweaks=loaded["tweaks"]))
+    inputs = [RunInput(one["input_value"], one["type"], tuple(one["components"])) for one in loaded["inputs"]]
+    return _json(runs.advanced(prepared, inputs or [RunInput("", "any")], loaded["outputs"]))
+
+
+@blueprint.post("/webhook/<flow_id>", endpoint="webhook")
+@blueprint.response(202)
+def webhook(flow_id: str) -> Response:
+    """Start a run that nobody waits for; what comes of it is in the log."""
+    if not request.get_data(cache=True):
+        raise Rejected("Request body is empty. You should provide a JSON payload containing the flow ID.")
+    asked = runs.RunRequest(session_id=f"webhook-{uuid.uuid4()}")
+    prepared = _prepared(flow_id, asked)
+    runs.in_background(lambda: _log_failure(prepared, asked))
+    accepted = jsonify({"message": "Task started in the background", "status": "in progress"})
+    accepted.status_code = 202
+    return accepted
+
+
+@blueprint.post("/process/<path:flow_id>", endpoint="process")
+@blueprint.response(400)
+def process(flow_id: str) -> None:
+    """Say that this endpoint is gone."""
+    del flow_id
+    raise Rejected(_DEPRECATED)
+
+
+@blueprint.post("/predict/<path:flow_id>", endpoint="predict")
+@blueprint.response(400)
+def predict(flow_id: str) -> None:
+    """Say that this endpoint is gone."""
+    del flow_id
+    raise Rejected(_DEPRECATED)
+
+
+def _prepared(identifier: str, asked: runs.RunRequest) -> runs.Prepared:
+    """Read what the run needs, and give the connection back before waiting on a provider."""
+    reads_only()
+    prepared = services().runner.prepare(
+        session(), caller().user_id, identifier, asked.tweaks, asked.variables, asked.session_id
+    )
+    release()
+    return prepared
+
+
+def _asked(request: Request) -> runs.RunRequest:
+    body = _load(_run_body, read_json(request))
+    return runs.RunRequest(
+        input_value=body.get("input_value"),
+        input_type=body["input_type"],
+        output_type=body["output_type"],
+        output_component=body.get("output_component"),
+        tweaks=body["tweaks"],
+        session_id=body.get("session_id"),
+        stream=flag("stream"),
+        variables=_variables(request),
+    )
+
+
+def _variables(request: Request) -> dict[str, str]:
+    """The values that came as headers: names upper-cased, dashes kept, as in Langflow 1.13."""
+    start = len(_VARIABLE_HEADER)
+    return {
+        name[start:].upper(): value
+        for name, value in request.headers
+        if name[:start].upper() == _VARIABLE_HEADER and name[start:]
+    }
+
+
+def _load(schema: Schema, body: Any) -> dict[str, Any]:
+    try:
+        loaded: dict[str, Any] = schema.load({} if body is None else body)
+    except ValidationError as error:
+        raise Invalid(problems_of({"json": error.messages_dict})) from None
+    return loaded
+
+
+def _frames(events: Iterator[Event]) -> Iterator[bytes]:
+    """Write events as Langflow's clients parse them: bare JSON and a blank line, no ``data:`` in front."""
+    try:
+        for event in events:
+            yield _frame(event.name, event.data)
+    except DomainError as error:
+        yield _frame("error", {"error": f"{status_of(error)}: {json.dumps(detail_of(error))}"})
+    except Exception:
+        log.exception("a streamed run failed unexpectedly")
+        yield _frame("error", {"error": '500: "Internal Server Error"'})
+
+
+def _frame(name: str, data: object) -> bytes:
+    return json.dumps({"event": name, "data": data}, ensure_ascii=False).encode() + b"\n\n"
+
+
+def _streamed(frames: Iterator[bytes]) -> Response:
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return Response(frames, mimetype="text/event-stream", headers=headers)
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return Response(json.dumps(body, ensure_ascii=False, separators=(",", ":")), mimetype="application/json")
+
+
+def _log_failure(prepared: runs.Prepared, asked: runs.RunRequest) -> None:
+    try:
+        runs.result(prepared, asked)
+    except DomainError as error:
+        log.warning("a run started by a webhook of flow %s failed: %s", prepared.flow_id, error)
+    except Exception:
+        log.exception("a run started by a webhook of flow %s failed unexpectedly", prepared.flow_id)

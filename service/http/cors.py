@@ -1,0 +1,35 @@
+"""Answers that pages of other origins may read: none, unless the operator lists them."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, request
+
+from service.http.db import services
+
+_METHODS = "GET, POST, PUT, PATCH, DELETE"
+
+
+def install(app: Flask) -> None:
+    """Add the headers where they are due."""
+    app.after_request(_allow)
+
+
+def _allow(response: Response) -> Response:
+    origin = request.headers.get("Origin")
+    settings = services().settings
+    if origin is None or not settings.cors_origins:
+        return response
+    if origin in settings.cors_origins:
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.vary.add("Origin")
+        if settings.cors_allow_credentials:
+            response.headers["Access-Control-Allow-Credentials"] = "true"
+    elif "*" in settings.cors_origins:
+        response.headers["Access-Control-Allow-Origin"] = "*"
+    else:
+        return response
+    if request.method == "OPTIONS":
+        response.headers["Access-Control-Allow-Methods"] = _METHODS
+        response.headers["Access-Control-Allow-Headers"] = "authorization, content-type, x-api-key"
+        response.headers["Access-Control-Max-Age"] = "600"
+    return response
