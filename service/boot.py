@@ -27,7 +27,7 @@ from service.adapters.vault import CHECK_TEXT, FernetVault, secret_from
 from service.domain import flows, users, variables
 from service.domain.usernames import by_name
 from service.settings import Settings, SettingsError
-from service.storage import ApiKey, Flow, SecretCheck, User, schema
+from service.storage import ApiKey, Base, Flow, SecretCheck, User, schema
 from service.storage.engine import begin_write, create_engine, is_memory
 
 #: Names the advisory lock in PostgreSQL; any number that nobody else uses.
@@ -230,8 +230,17 @@ def _load_demo_flows(session: Session, owner: User, now: datetime) -> None:
 
 
 def _facts(session: Session, settings: Settings, source: str, password: str | None) -> Facts:
-    counts = [session.scalar(select(func.count()).select_from(model)) or 0 for model in (User, ApiKey, Flow)]
-    return Facts(source, *counts, superuser=settings.superuser, made_password=password)
+    def count(model: type[Base]) -> int:
+        return session.scalar(select(func.count()).select_from(model)) or 0
+
+    return Facts(
+        secret_source=source,
+        users=count(User),
+        keys=count(ApiKey),
+        flows=count(Flow),
+        superuser=settings.superuser,
+        made_password=password,
+    )
 
 
 def _unreachable(url: URL, error: DBAPIError) -> str:

@@ -24,6 +24,9 @@ class NoCache:
     def put(self, digest: str, version: int | None, record: KeyRecord) -> None:
         """Keep nothing."""
 
+    def close(self) -> None:
+        """Nothing to close."""
+
 
 class DataVersionCache:
     """For SQLite: entries hold until anybody commits anything.
@@ -61,3 +64,10 @@ class DataVersionCache:
         if len(self._entries) >= _MOST:
             self._entries = {}
         self._entries[digest] = (version, record)
+
+    def close(self) -> None:
+        """Close the connection that watches the file."""
+        with self._lock:
+            if self._connection is not None and self._pid == os.getpid():
+                self._connection.close()
+            self._connection = None

@@ -61,7 +61,7 @@ def get(session: Session, user_id: uuid.UUID, flow_id: uuid.UUID) -> Flow:
     Raises:
         NotFound: none such, or somebody else's.
     """
-    flow = session.scalar(_mine(user_id).where(Flow.id == flow_id).options(undefer(Flow.data)))
+    flow: Flow | None = session.scalar(_mine(user_id).where(Flow.id == flow_id).options(undefer(Flow.data)))
     if flow is None:
         raise NotFound("Flow not found")
     return flow

@@ -1,0 +1,36 @@
+"""The embedded flow engine: plain Python that knows no Flask, no database and no stored code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from service.domain.ports import ModelProviders
+from service.engine.graph import parse
+from service.engine.limits import Limits
+from service.engine.plan import compile_plan
+from service.engine.runner import BoundFlow, CompiledFlow
+
+__all__ = ["BoundFlow", "CompiledFlow", "EmbeddedEngine", "Limits"]
+
+
+class EmbeddedEngine:
+    """Runs flows in this process; implements ``domain.ports.FlowEngine``.
+
+    Args:
+        providers: the language models of this server, by Langflow's provider name.
+        limits: bounds of flows and runs.
+    """
+
+    def __init__(self, providers: ModelProviders, limits: Limits | None = None) -> None:
+        self._providers = providers
+        self._limits = limits or Limits()
+
+    def compile(self, data: Mapping[str, object]) -> CompiledFlow:
+        """Parse, check and plan ``{"nodes": [...], "edges": [...]}``.
+
+        Raises:
+            UnknownComponents: names every component type and model provider that this server lacks.
+            FlowInvalid: the graph cannot be run.
+        """
+        graph = parse(data, max_nodes=self._limits.max_nodes)
+        return CompiledFlow(compile_plan(graph, self._providers, self._limits))

@@ -184,12 +184,12 @@ class Component:
         self.step, self.run, self.values = step, run, values
 
     @classmethod
-    def dynamic_fields(cls, draft: Draft) -> Iterable[Field]:
+    def dynamic_fields(cls, draft: Draft) -> Iterable[Field]:  # noqa: ARG003 - for subclasses
         """Fields that the stored flow defines, beside the declared ones."""
         return ()
 
     @classmethod
-    def prepare(cls, draft: Draft) -> object:
+    def prepare(cls, draft: Draft) -> object:  # noqa: ARG003 - for subclasses
         """Do the work that needs no run; the result is ``self.step.prepared``.
 
         Raises:
@@ -199,12 +199,12 @@ class Component:
         return None
 
     @classmethod
-    def implied_uses(cls, draft: Draft) -> Iterable[VariableUse]:
+    def implied_uses(cls, draft: Draft) -> Iterable[VariableUse]:  # noqa: ARG003 - for subclasses
         """Variables that are read although no field names them."""
         return ()
 
     @classmethod
-    def accepts_tweak(cls, draft: Draft, declared: Field, value: object) -> bool:
+    def accepts_tweak(cls, draft: Draft, declared: Field, value: object) -> bool:  # noqa: ARG003 - for subclasses
         """Whether a caller may set the field; closed kinds stay closed unless a subclass knows better."""
         return declared.kind in OPEN_KINDS
 

@@ -47,6 +47,17 @@ def coerce(kind: Kind, value: object, default: object = None) -> object:
     """
     if isinstance(value, Message | Data | Table):
         return value
+    try:
+        return _coerced(kind, value, default)
+    except RecursionError:
+        raise Unfit("the value is nested too deeply") from None
+    except Unfit:
+        raise
+    except ValueError:  # for example an integer with too many digits to be written down
+        raise Unfit("the value cannot be read") from None
+
+
+def _coerced(kind: Kind, value: object, default: object) -> object:
     if kind == "text":
         return default if value is None else _text(value)
     if kind in ("secret", "url", "template", "provider"):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from os import urandom
 
 from service.domain.ports import TokenUsage
 
@@ -31,7 +32,14 @@ STOPPED = _Stopped()
 
 def timestamp() -> str:
     """Now, as Langflow 1.13 writes it: ``2026-11-23 13:04:16.748205 UTC``."""
-    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
+    return datetime.now(UTC).isoformat(" ", "microseconds")[:26] + " UTC"  # a third of strftime's cost
+
+
+def new_id() -> str:
+    """A random UUID (version 4) as text; half the cost of ``str(uuid4())``, and every message has one."""
+    digits = urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 @dataclass(slots=True)
@@ -51,8 +59,8 @@ class Message:
     sender_name: str | None = None
     session_id: str = ""
     context_id: str = ""
-    files: list[str] = field(default_factory=list)
-    timestamp: str = field(default_factory=timestamp)
+    files: tuple[str, ...] = ()
+    timestamp: str = ""
     id: str | None = None
     source: Source = NO_SOURCE
     icon: str | None = None
@@ -60,6 +68,11 @@ class Message:
     usage: TokenUsage | None = None
     extra: dict[str, object] | None = None
     begun: bool = False
+
+    def stamp(self) -> str:
+        """The time of the message, taken when somebody first asks for it."""
+        self.timestamp = self.timestamp or timestamp()
+        return self.timestamp
 
 
 @dataclass(slots=True)

@@ -55,7 +55,8 @@ def visitor() -> Identity | None:
 
 def _check() -> None:
     g.identity = None
-    if request.endpoint is None:
+    # A preflight carries no credential by its nature, and Flask answers it without any view.
+    if request.endpoint is None or request.method == "OPTIONS":
         return
     kind = RULES.get(request.endpoint)
     if kind is None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
 from service.engine.component import Component, Output
 from service.engine.fields import Field
-from service.engine.values import NAME_AI, SENDER_AI, SENDER_USER, Message, Source, display, text_of, total_usage
+from service.engine.values import (
+    NAME_AI,
+    SENDER_AI,
+    SENDER_USER,
+    Message,
+    Source,
+    display,
+    new_id,
+    text_of,
+    total_usage,
+)
 
 _CHAT_FIELDS = (
     Field("should_store_message", "bool", default=True),
@@ -41,7 +49,7 @@ class ChatInput(Component):
             text_of(values["sender_name"]),
             session_id,
             text_of(values["context_id"]),
-            id=str(uuid4()) if stored else None,
+            id=new_id() if stored else None,
         )
 
 
@@ -73,7 +81,7 @@ class ChatOutput(Component):
         message.context_id = text_of(self.values["context_id"])
         message.source = self._origin()
         if message.id is None and session_id and self.values["should_store_message"]:
-            message.id = str(uuid4())
+            message.id = new_id()
         if self.run.usage:
             self._add_usage(message)
         return message

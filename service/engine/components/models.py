@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterable, Mapping
-from uuid import uuid4
 
 from service.domain.errors import UnknownComponents
 from service.domain.ports import ChatMessage, Event, ModelChunk, ModelRequest, VariableUse
 from service.engine.component import Component, Draft, Output
 from service.engine.fields import Field
 from service.engine.results import message_event
-from service.engine.values import NAME_AI, SENDER_AI, SENDER_USER, Message, ModelChoice, Source, text_of
+from service.engine.values import NAME_AI, SENDER_AI, SENDER_USER, Message, ModelChoice, Source, new_id, text_of
 
 #: Langflow's provider name -> the variable that it takes a key from when the node has none.
 PROVIDER_VARIABLES: Mapping[str, str] = {
@@ -72,7 +71,7 @@ class ModelComponent(Component):
 
     def _announce(self, message: Message) -> None:
         message.sender, message.sender_name, message.session_id = SENDER_AI, NAME_AI, self.run.session_id
-        message.id, message.icon, message.state = str(uuid4()), "brain-circuit", "partial"
+        message.id, message.icon, message.state = new_id(), "brain-circuit", "partial"
 
     def _take(self, chunk: ModelChunk, message: Message) -> Iterable[Event]:
         """Add one piece to the answer, within the run's limits."""
@@ -161,9 +160,9 @@ class LanguageModel(ModelComponent):
     def accepts_tweak(cls, draft: Draft, declared: Field, value: object) -> bool:
         """Another model of the same provider, yes; another provider would get somebody else's key."""
         if declared.kind == "model":
-            return _selected(value).get("provider") == _planned_provider(draft)
+            return _may_name(draft, _selected(value).get("provider"))
         if declared.kind == "provider":
-            return value == _planned_provider(draft)
+            return _may_name(draft, value)
         return super().accepts_tweak(draft, declared, value)
 
     def choose(self) -> ModelChoice:
@@ -246,6 +245,14 @@ def _selected(value: object) -> Mapping[str, object]:
     """The first model of a selection: ``[{"name", "provider", ...}]``."""
     first = value[0] if isinstance(value, list) and value else value
     return first if isinstance(first, Mapping) else {}
+
+
+def _may_name(draft: Draft, provider: object) -> bool:
+    """A caller may name the provider that is stored anyway, or any where neither one nor a key is stored."""
+    planned = _planned_provider(draft)
+    if planned is not None:
+        return provider == planned
+    return not any(draft.decided_later(name) or draft.literal(name) for name in ("provider", "model", "api_key"))
 
 
 def _planned_provider(draft: Draft) -> str | None:

@@ -1,0 +1,64 @@
+"""The commands, and what they share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from service import __version__
+from service.boot import BootError
+from service.cli.db import db
+from service.cli.keys import api_key
+from service.cli.quickstart import quickstart
+from service.cli.run import run
+from service.cli.superuser import superuser
+from service.domain.errors import DomainError
+from service.settings import SettingsError
+
+_MANUAL = """Serve Langflow flows behind API keys.
+
+\b
+First steps:
+  keyturn run                 start the server on http://127.0.0.1:7860
+  keyturn api-key             make an API key for the superuser
+  curl -X POST "$URL/api/v1/run/FLOW" -H "x-api-key: $KEY" \\
+       -H "content-type: application/json" -d '{"input_value": "hello"}'
+
+Settings come from options, then the env file (.env here, or --env-file), then the
+environment; their names are Langflow's (LANGFLOW_...). docs/settings.md lists them.
+"""
+
+
+class _Group(click.Group):
+    """Turns every expected failure into one line and a status: 1 refused, 2 wrong usage, 3 cannot start."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            for problem in error.problems:
+                click.echo(f"keyturn: {problem}", err=True)
+            sys.exit(3)
+        except BootError as error:
+            click.echo(f"keyturn: {error}", err=True)
+            sys.exit(3)
+        except DomainError as error:
+            click.echo(f"keyturn: {error}", err=True)
+            sys.exit(1)
+
+
+@click.group(
+    cls=_Group, help=_MANUAL, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96}
+)
+@click.version_option(__version__, "-V", "--version", prog_name="keyturn")
+@click.option("--env-file", type=click.Path(path_type=Path), help="Read settings from this file instead of .env.")
+@click.pass_context
+def main(ctx: click.Context, env_file: Path | None) -> None:
+    """See ``_MANUAL``."""
+    ctx.obj = env_file
+
+
+for command in (run, quickstart, api_key, superuser, db):
+    main.add_command(command)

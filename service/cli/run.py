@@ -1,0 +1,83 @@
+"""``keyturn run``: the server."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+
+from service.app import create_app
+from service.boot import BootError, exit_on_error
+from service.cli.options import env_file_option, read_settings
+from service.gunicorn_conf import options as gunicorn_options
+from service.settings import Settings
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn with settings that are already read."""
+
+    def __init__(self, settings: Settings, when_answering: Callable[[], None] | None) -> None:
+        self.settings, self.when_answering = settings, when_answering
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in gunicorn_options(self.settings).items():
+            self.cfg.set(name, value)
+        if self.when_answering is not None:
+            self.cfg.set("post_worker_init", self._first_worker_is_ready)
+
+    def _first_worker_is_ready(self, worker: Any) -> None:
+        if worker.age == 1 and self.when_answering is not None:
+            self.when_answering()
+
+    def load(self) -> Flask:
+        with exit_on_error():
+            return create_app(self.settings)
+
+
+@click.command("run")
+@env_file_option
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on.  [default: 7860]")
+@click.option("--workers", type=int, help="Processes.  [default: 1]")
+@click.option("--worker-timeout", type=int, help="Seconds until a worker without a heartbeat is replaced.")
+@click.option("--backend-only/--no-backend-only", default=None, help="Serve the API and no pages.")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error", "critical"]), help="How much to log."
+)
+@click.option("--log-file", type=click.Path(path_type=Path), help="Log into this file.")
+@click.option("--open-browser/--no-open-browser", default=None, hidden=True)
+def run(env_file: Path | None, open_browser: bool | None, **options: Any) -> None:
+    """Start the server.
+
+    On an empty database it makes the schema and the first superuser. It stops with one line that says what
+    to do when something stands in the way.
+    """
+    del open_browser
+    settings = read_settings(env_file, **options)
+    refuse_taken_port(settings)
+    serve(settings)
+
+
+def serve(settings: Settings, when_answering: Callable[[], None] | None = None) -> None:
+    """Run gunicorn until it is told to stop; ``when_answering`` is called once, with the first worker."""
+    _Server(settings, when_answering).run()
+
+
+def refuse_taken_port(settings: Settings) -> None:
+    """Stop when somebody else listens there: moving silently to the next port would surprise everybody."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise BootError(
+                f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): stop the other program, or "
+                "choose another --port"
+            ) from None

@@ -1,0 +1,278 @@
+"""Graph -> plan: in which order the components run, what each reads, and which variables a run needs.
+
+Everything that does not depend on a caller is worked out here, once. A plan keeps no stored code and is never
+changed; tweaks make a new tuple of steps in which untouched ones are shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+
+from service.domain.errors import FlowInvalid, Invalid, UnknownComponents
+from service.domain.ports import ModelProviders, VariableUse
+from service.engine.catalogue import CATALOGUE
+from service.engine.component import INPUT_ROLES, OUTPUT_ROLES, Component, Draft, Inlet, Role, Setting, Step
+from service.engine.fields import Field, Unfit, coerce
+from service.engine.graph import Edge, Graph, Node
+from service.engine.limits import Limits
+from service.engine.tweaks import Target
+
+#: Which input a run starts from when there are several, by what its id contains (Langflow's rule).
+_STARTS = ("webhook", "chat")
+NO_SETTINGS: Mapping[str, Setting] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A compiled flow.
+
+    Args:
+        steps: every component that a run executes, in order.
+        targets: every node as tweaks see it, by node index.
+        variables: what the steps read when nothing is tweaked.
+    """
+
+    graph: Graph = field(repr=False)
+    steps: tuple[Step, ...]
+    targets: tuple[Target, ...] = field(repr=False)
+    variables: tuple[VariableUse, ...]
+    wiring: _Wiring = field(repr=False)
+    providers: ModelProviders = field(repr=False)
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class _Wiring:
+    """The edges by node, worked out once."""
+
+    incoming: tuple[tuple[Edge, ...], ...]
+    outgoing: tuple[tuple[Edge, ...], ...]
+    order: tuple[int, ...]
+    ancestors: tuple[tuple[int, ...], ...]
+
+
+def compile_plan(graph: Graph, providers: ModelProviders, limits: Limits) -> Plan:
+    """Check and plan a graph.
+
+    Raises:
+        UnknownComponents: names every type that has no class, and every model provider that is missing.
+        FlowInvalid: edges that fit nowhere, cycles, settings that cannot work.
+    """
+    components = _components(graph)
+    edges = tuple(_checked(edge, graph, components) for edge in graph.edges)
+    wiring = _wire(graph, edges, components)
+    targets = tuple(_target(n, components[n.index], wiring, providers, NO_SETTINGS) for n in graph.nodes)
+    prepared = _prepare_all(targets)
+    steps = tuple(_step(targets[at], prepared[at], targets, wiring) for at in wiring.order)
+    variables = tuple(use for step in steps for use in step.uses)
+    return Plan(graph, steps, targets, variables, wiring, providers, limits)
+
+
+def retarget(plan: Plan, changes: Mapping[int, Mapping[str, Setting]]) -> tuple[Step, ...]:
+    """The steps with other settings for some nodes.
+
+    Raises:
+        Invalid: a value does not fit its field.
+        FlowInvalid, UnknownComponents: the changed settings cannot work.
+    """
+    return tuple(_changed(plan, s, changes[s.index]) if s.index in changes else s for s in plan.steps)
+
+
+def _changed(plan: Plan, step: Step, settings: Mapping[str, Setting]) -> Step:
+    node = plan.graph.nodes[step.index]
+    target = _target(node, step.component, plan.wiring, plan.providers, settings)
+    for name, setting in settings.items():
+        declared = target.declared.get(name)
+        if declared is not None and not setting.from_variable and name not in target.draft.linked:
+            _fitting(node, declared, setting)
+    return _step(target, step.component.prepare(target.draft), plan.targets, plan.wiring)
+
+
+def _fitting(node: Node, declared: Field, setting: Setting) -> None:
+    try:
+        coerce(declared.kind, setting.value, declared.default)
+    except Unfit as error:
+        text = f"The field {declared.name} of {node.display_name} cannot be set to this: {error}."
+        raise Invalid.field(text, "body", "tweaks", node.id, declared.name) from None
+
+
+def _components(graph: Graph) -> tuple[type[Component], ...]:
+    unknown = {node.type for node in graph.nodes if node.type not in CATALOGUE}
+    if unknown:
+        raise UnknownComponents(unknown)
+    return tuple(CATALOGUE[node.type] for node in graph.nodes)
+
+
+def _checked(edge: Edge, graph: Graph, components: tuple[type[Component], ...]) -> Edge:
+    """The edge with its output's name, which old exports leave out where there is only one."""
+    source, target = graph.nodes[edge.source], graph.nodes[edge.target]
+    outputs = [output.name for output in components[edge.source].outputs]
+    name = outputs[0] if not edge.output and len(outputs) == 1 else edge.output
+    if name not in outputs:
+        raise FlowInvalid(f"An edge starts at the output {name} of {source.display_name}, which does not exist.")
+    declared = {item.name for item in components[edge.target].fields}
+    if edge.field not in declared and edge.field not in target.fields:
+        raise FlowInvalid(f"An edge leads to the field {edge.field} of {target.display_name}, which does not exist.")
+    return Edge(edge.source, name, edge.target, edge.field)
+
+
+def _wire(graph: Graph, edges: tuple[Edge, ...], components: tuple[type[Component], ...]) -> _Wiring:
+    incoming: list[list[Edge]] = [[] for _ in graph.nodes]
+    outgoing: list[list[Edge]] = [[] for _ in graph.nodes]
+    for edge in edges:
+        incoming[edge.target].append(edge)
+        outgoing[edge.source].append(edge)
+    order = _ordered(graph, incoming, outgoing)
+    active = _active(graph, incoming, outgoing, components)
+    ancestors = _ancestors(order, incoming, components)
+    return _Wiring(
+        tuple(map(tuple, incoming)), tuple(map(tuple, outgoing)), tuple(at for at in order if at in active), ancestors
+    )
+
+
+def _ordered(graph: Graph, incoming: list[list[Edge]], outgoing: list[list[Edge]]) -> list[int]:
+    """Sources before targets; among equals the export's order, so that a flow always runs the same way."""
+    waiting = [len({edge.source for edge in edges}) for edges in incoming]
+    ready = [at for at, count in enumerate(waiting) if count == 0]
+    heapify(ready)
+    order = []
+    while ready:
+        at = heappop(ready)
+        order.append(at)
+        for target in {edge.target for edge in outgoing[at]}:
+            waiting[target] -= 1
+            if waiting[target] == 0:
+                heappush(ready, target)
+    if len(order) < len(graph.nodes):
+        stuck = [node.display_name for node in graph.nodes if waiting[node.index] > 0]
+        raise FlowInvalid(f"These components wait for each other in a cycle: {', '.join(stuck[:10])}.")
+    return order
+
+
+def _active(
+    graph: Graph, incoming: list[list[Edge]], outgoing: list[list[Edge]], components: tuple[type[Component], ...]
+) -> set[int]:
+    """Everything connected with the input that the run starts from; all nodes when there is none.
+
+    A flow may hold a second, separate chain, such as the loading of documents; a chat does not run it.
+    """
+    inputs = [node for node in graph.nodes if components[node.index].role in INPUT_ROLES]
+    start = next((node.index for word in _STARTS for node in inputs if word in node.id.lower()), None)
+    if start is None:
+        return set(range(len(graph.nodes)))
+    seen, pending = {start}, [start]
+    while pending:
+        at = pending.pop()
+        near = {edge.source for edge in incoming[at]} | {edge.target for edge in outgoing[at]}
+        pending.extend(near - seen)
+        seen |= near
+    return seen
+
+
+def _ancestors(
+    order: Iterable[int], incoming: list[list[Edge]], components: tuple[type[Component], ...]
+) -> tuple[tuple[int, ...], ...]:
+    """For each output node, every node before it; others do not need to know."""
+    found: list[tuple[int, ...]] = [()] * len(components)
+    for at in order:
+        if components[at].role not in OUTPUT_ROLES:
+            continue
+        seen: set[int] = set()
+        pending = [at]
+        while pending:
+            near = {edge.source for edge in incoming[pending.pop()]} - seen
+            seen |= near
+            pending.extend(near)
+        found[at] = tuple(sorted(seen))
+    return tuple(found)
+
+
+def _target(
+    node: Node,
+    component: type[Component],
+    wiring: _Wiring,
+    providers: ModelProviders,
+    changes: Mapping[str, Setting],
+) -> Target:
+    linked = frozenset(edge.field for edge in wiring.incoming[node.index])
+    settings = {
+        name: Setting(item.value, item.from_variable and isinstance(item.value, str) and bool(item.value))
+        for name, item in node.fields.items()
+        if not item.hidden and item.type != "other"
+    }
+    settings.update((name, change) for name, change in changes.items() if name in settings)
+    draft = Draft(node, settings, linked, providers)
+    declared = {item.name: item for item in component.dynamic_fields(draft)}
+    declared.update((item.name, item) for item in component.fields)
+    return Target(draft, component, declared)
+
+
+def _prepare_all(targets: tuple[Target, ...]) -> list[object]:
+    prepared: list[object] = []
+    unknown: set[str] = set()
+    for target in targets:
+        try:
+            prepared.append(target.component.prepare(target.draft))
+        except UnknownComponents as error:
+            unknown.update(error.names)
+    if unknown:
+        raise UnknownComponents(unknown)
+    return prepared
+
+
+def _step(target: Target, prepared: object, targets: tuple[Target, ...], wiring: _Wiring) -> Step:
+    draft, node, component = target.draft, target.draft.node, target.component
+    incoming, outgoing = wiring.incoming[node.index], wiring.outgoing[node.index]
+    used = {edge.output for edge in outgoing}
+    made = [output for output in component.outputs if not outgoing or output.name in used]
+    return Step(
+        index=node.index,
+        node_id=node.id,
+        display_name=node.display_name,
+        component=component,
+        values={name: _value(draft, declared) for name, declared in target.declared.items()},
+        prepared=prepared,
+        inlets=tuple(_inlet(edge, target) for edge in incoming),
+        uses=tuple(_uses(target)),
+        methods=tuple((output.name, getattr(component, output.method)) for output in made),
+        shown=node.outputs or tuple(output.name for output in component.outputs),
+        neighbours=_neighbours(incoming, outgoing, targets),
+        origin=incoming[0].source if incoming else None,
+        ancestors=wiring.ancestors[node.index],
+        in_session="session_id" in target.declared and "session_id" not in draft.linked,
+    )
+
+
+def _neighbours(
+    incoming: tuple[Edge, ...], outgoing: tuple[Edge, ...], targets: tuple[Target, ...]
+) -> frozenset[Role]:
+    near = {edge.source for edge in incoming} | {edge.target for edge in outgoing}
+    return frozenset(targets[at].component.role for at in near)
+
+
+def _inlet(edge: Edge, target: Target) -> Inlet:
+    stored = target.draft.node.fields.get(edge.field)
+    declared = target.declared.get(edge.field)
+    many = (stored is not None and stored.many) or (declared is not None and declared.many)
+    return Inlet(edge.field, edge.source, edge.output, many)
+
+
+def _value(draft: Draft, declared: Field) -> object:
+    """The stored value, ready for use; the default where an edge or a variable comes later."""
+    try:
+        return coerce(declared.kind, draft.literal(declared.name), declared.default)
+    except Unfit as error:
+        where = f"The field {declared.name} of {draft.node.display_name}"
+        raise FlowInvalid(f"{where} holds something that cannot be used: {error}.") from None
+
+
+def _uses(target: Target) -> Iterable[VariableUse]:
+    draft = target.draft
+    for name, declared in target.declared.items():
+        setting = draft.settings.get(name)
+        if setting is not None and setting.from_variable and name not in draft.linked:
+            secret = declared.kind == "secret"
+            yield VariableUse(draft.node.id, draft.node.display_name, name, str(setting.value), secret)
+    yield from target.component.implied_uses(draft)

@@ -1,0 +1,235 @@
+"""A plan with one caller's tweaks, and the running of it."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from types import GeneratorType
+
+from service.domain.errors import (
+    ComponentFailed,
+    DomainError,
+    InputConflict,
+    RunFailed,
+    RunTooLarge,
+    VariableMissing,
+)
+from service.domain.ports import Event, RunInput, RunSpec, VariableUse
+from service.engine import tweaks as tweaking
+from service.engine.component import CHAT_ROLES, INPUT_ROLES, OUTPUT_ROLES, Component, Run, Step
+from service.engine.fields import Unfit, coerce
+from service.engine.plan import Plan, retarget
+from service.engine.results import Json, message_event, step_result
+from service.engine.values import STOPPED, Message, new_id
+
+logger = logging.getLogger(__name__)
+
+Made = dict[str, object]
+
+
+class CompiledFlow:
+    """A plan that many threads may bind and run at once."""
+
+    __slots__ = ("_plan",)
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def bind(self, tweaks: Mapping[str, object]) -> BoundFlow:
+        """Apply a caller's tweaks; see ``domain.ports.CompiledFlow``."""
+        plan = self._plan
+        if not tweaks:
+            return BoundFlow(plan, plan.steps, plan.variables, frozenset())
+        changes = tweaking.settings(plan.graph, plan.targets, tweaks)
+        steps = retarget(plan, changes)
+        variables = tuple(use for step in steps for use in step.uses)
+        return BoundFlow(plan, steps, variables, tweaking.tweaked_directly(plan.graph, tweaks))
+
+
+class BoundFlow:
+    """A plan for one caller; nothing that a run changes is kept here."""
+
+    __slots__ = ("_plan", "_steps", "_tweaked", "_variables")
+
+    def __init__(
+        self, plan: Plan, steps: tuple[Step, ...], variables: tuple[VariableUse, ...], tweaked: frozenset[int]
+    ) -> None:
+        self._plan, self._steps, self._variables, self._tweaked = plan, steps, variables, tweaked
+
+    @property
+    def variables(self) -> Sequence[VariableUse]:
+        """The variables that a run reads."""
+        return self._variables
+
+    def run(self, spec: RunSpec, values: Mapping[str, str]) -> Iterator[Event]:
+        """Run the flow; see ``domain.ports.BoundFlow``. What can be refused is refused before this returns.
+
+        Raises:
+            InputConflict: the input value also came as a tweak of the input component.
+            VariableMissing: a required variable has no value.
+            RunTooLarge: the input is larger than the limit.
+        """
+        given = self._given(spec.input)
+        for use in self._variables:
+            if use.required and use.name not in values and (use.node_id, use.field) not in given:
+                raise VariableMissing(use.name, use.component)
+        plan = self._plan
+        run = Run(
+            spec.flow_id,
+            spec.session_id,
+            new_id(),
+            stream=spec.stream,
+            providers=plan.providers,
+            limits=plan.limits,
+        )
+        return self._execute(spec, values, given, run)
+
+    def _given(self, source: RunInput) -> dict[tuple[str, str], str]:
+        """The input value by (node id, field), for the input components that it is meant for."""
+        value = source.value
+        if value is None:
+            return {}
+        limit = self._plan.limits.max_input_bytes
+        if len(value) > limit or len(value.encode("utf-8", "surrogatepass")) > limit:
+            raise RunTooLarge(f"The input is larger than {limit} bytes.")
+        given = {}
+        for step in self._steps:
+            if step.component.role not in INPUT_ROLES or not _is_meant(step, source):
+                continue
+            if step.index in self._tweaked:
+                if value:
+                    raise InputConflict(_CONFLICT.format("text" if step.component.role == "text_input" else "chat"))
+                continue  # an empty input does not wipe out what the tweak says
+            if all(inlet.field != "input_value" for inlet in step.inlets):
+                given[step.node_id, "input_value"] = value
+        return given
+
+    def _execute(
+        self, spec: RunSpec, values: Mapping[str, str], given: Mapping[tuple[str, str], str], run: Run
+    ) -> Generator[Event, None, None]:
+        results: dict[int, Made] = {}
+        for step in self._steps:
+            run.tick()
+            fields = _fields(step, results, values, run)
+            if fields is None:
+                continue
+            if given and step.component.role in INPUT_ROLES:
+                fields["input_value"] = given.get((step.node_id, "input_value"), fields.get("input_value"))
+            component = run.components[step.index] = step.component(step, run, fields)
+            made: Made = {}
+            for name, method in step.methods:
+                made[name] = yield from _guarded(step, component, method, run)
+            results[step.index] = made
+            if run.stream and step.component.role in CHAT_ROLES:
+                for value in made.values():
+                    if isinstance(value, Message) and value.id is not None:
+                        yield message_event(value, run)
+        yield Event("end", {"outputs": [_run_outputs(self._steps, spec, results, run)]})
+
+
+_CONFLICT = "If you pass an input_value to the {} input, you cannot pass a tweak with the same name."
+
+
+def _is_meant(step: Step, source: RunInput) -> bool:
+    wanted = source.components
+    if wanted and step.node_id not in wanted and step.display_name not in wanted:
+        return False
+    return source.type == "any" or step.component.role == f"{source.type}_input"
+
+
+def _fields(step: Step, results: Mapping[int, Made], values: Mapping[str, str], run: Run) -> Made | None:
+    """What the component reads in this run; None when every branch that leads to it was stopped."""
+    fields = dict(step.values)
+    for use in step.uses:
+        if use.name in values:
+            fields[use.field] = _from_variable(step, use, values[use.name])
+    if step.in_session:
+        fields["session_id"] = run.session_id
+    live = not step.inlets
+    for inlet in step.inlets:
+        made = results.get(inlet.source)
+        value = STOPPED if made is None else made[inlet.output]
+        if value is STOPPED:
+            continue
+        live = True
+        if inlet.many:
+            _collect(fields, step, inlet.field, value)
+        else:
+            fields[inlet.field] = value
+    return fields if live else None
+
+
+def _collect(fields: Made, step: Step, name: str, value: object) -> None:
+    """Add to a list field; the stored list is not touched."""
+    gathered = fields.get(name)
+    if not isinstance(gathered, list) or gathered is step.values.get(name):
+        gathered = fields[name] = []
+    gathered.extend(value if isinstance(value, list) else [value])
+
+
+def _from_variable(step: Step, use: VariableUse, value: str) -> object:
+    declared = next((item for item in step.component.fields if item.name == use.field), None)
+    if declared is None or declared.kind == "secret":
+        return value
+    try:
+        return coerce(declared.kind, value, declared.default)
+    except Unfit as error:
+        reason = f"The variable {use.name} does not fit the field {use.field}: {error}."
+        raise ComponentFailed(reason, component=step.display_name) from None
+
+
+def _guarded(
+    step: Step, component: Component, method: Callable[[Component], object], run: Run
+) -> Generator[Event, None, object]:
+    """Compute one output; every failure comes out as one of the domain's, with the component's name."""
+    try:
+        value = method(component)
+        if isinstance(value, GeneratorType):
+            value = yield from value
+        else:
+            run.produce(_size(value))
+    except RunFailed as error:
+        if error.component is not None:
+            raise
+        raise type(error)(error.reason, component=step.display_name) from None
+    except DomainError:
+        raise
+    except Exception as error:
+        # Neither the client nor the log sees the text of a foreign error: it may hold a secret.
+        _log(step, error)
+        raise ComponentFailed(
+            f"The component failed ({type(error).__name__}).", component=step.display_name
+        ) from None
+    return value
+
+
+def _size(value: object) -> int:
+    if isinstance(value, Message):
+        return len(value.text)
+    return len(value) if isinstance(value, str) else 0
+
+
+def _log(step: Step, error: Exception) -> None:
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].name}:{frames[-1].lineno}" if frames else "unknown"
+    logger.error("component %s failed with %s in %s", step.component.__name__, type(error).__name__, where)
+
+
+def _run_outputs(steps: tuple[Step, ...], spec: RunSpec, results: Mapping[int, Made], run: Run) -> Json:
+    chosen = [step for step in _selected(steps, spec) if step.index in results]
+    inputs: Json = {} if spec.input.value is None else {"input_value": spec.input.value}
+    return {"inputs": inputs, "outputs": [step_result(step, results[step.index], run) for step in chosen]}
+
+
+def _selected(steps: tuple[Step, ...], spec: RunSpec) -> list[Step]:
+    """The steps whose results are asked for, in export order."""
+    if spec.outputs:
+        chosen = [step for step in steps if step.node_id in spec.outputs or step.display_name in spec.outputs]
+    elif spec.outputs is None and spec.output_type == "debug":
+        chosen = list(steps)
+    else:
+        chosen = [step for step in steps if step.component.role in OUTPUT_ROLES]
+        if spec.outputs is None and spec.output_type != "any":
+            chosen = [step for step in chosen if spec.output_type in step.node_id.lower()] or chosen
+    return chosen if len(chosen) < 2 else sorted(chosen, key=lambda step: step.index)

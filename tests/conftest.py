@@ -1,0 +1,157 @@
+"""Fixtures: a real application on a real database, as its users would have it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
+
+from service.app import create_app
+from service.settings import Settings
+from tests.support.client import Api
+
+POSTGRESQL = make_url(
+    os.environ.get("KEYTURN_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
+)
+#: CI sets it: what is missing there fails instead of being skipped.
+NOTHING_MAY_BE_SKIPPED = os.environ.get("KEYTURN_TEST_STRICT") == "1"
+
+SUPERUSER, PASSWORD = "administrator", "securepassword"
+SECRET = "a-secret-for-tests-0123456789-abcdef"
+
+
+class Clock:
+    """A clock that tests set forward, instead of sleeping."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def forward(self, **kwargs: float) -> None:
+        self.ahead += timedelta(**kwargs)
+
+
+def _postgresql_answers() -> bool:
+    engine = create_engine(POSTGRESQL, connect_args={"connect_timeout": 3})
+    try:
+        with engine.connect():
+            return True
+    except OperationalError:
+        return False
+    finally:
+        engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> URL:
+    if not _postgresql_answers():
+        reason = f"no PostgreSQL at {POSTGRESQL.host}:{POSTGRESQL.port}"
+        pytest.fail(reason) if NOTHING_MAY_BE_SKIPPED else pytest.skip(reason)
+    return POSTGRESQL
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: URL) -> Iterator[URL]:
+    """An empty PostgreSQL database of the test's own."""
+    name = f"keyturn_{uuid.uuid4().hex}"
+    engine = create_engine(postgresql_server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f'CREATE DATABASE "{name}"'))
+    yield postgresql_server.set(database=name)
+    with engine.connect() as connection:
+        connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
+    """An empty database; each test that asks for it, or for the application, runs on both."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgresql_url")
+    return make_url(f"sqlite:///{tmp_path / 'keyturn.db'}")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> URL:
+    return make_url(f"sqlite:///{tmp_path / 'keyturn.db'}")
+
+
+@pytest.fixture
+def make_settings(tmp_path: Path) -> Callable[..., Settings]:
+    """Make settings for tests: quick, with a known superuser and no login limit."""
+
+    def make(url: URL, **changes: object) -> Settings:
+        fields: dict[str, object] = {
+            "config_dir": tmp_path,
+            "database_url": url,
+            "superuser": SUPERUSER,
+            "superuser_password": PASSWORD,
+            "secret_key": SECRET,
+            "rate_limit_enabled": False,
+            "log_level": "warning",
+        }
+        return Settings(**(fields | changes))  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def make_app(make_settings: Callable[..., Settings], clock: Clock) -> Iterator[Callable[..., Flask]]:
+    """Make applications, and close them in the end."""
+    made: list[Flask] = []
+
+    def make(url: URL, **changes: object) -> Flask:
+        app = create_app(make_settings(url, **changes), now=clock)
+        made.append(app)
+        return app
+
+    yield make
+    for app in made:
+        services = app.extensions["keyturn"]
+        services.usage.close()
+        services.keys.close()
+        services.engine.dispose()
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask], database_url: URL) -> Flask:
+    """The application on either database."""
+    return make_app(database_url)
+
+
+@pytest.fixture
+def lite(make_app: Callable[..., Flask], sqlite_url: URL) -> Flask:
+    """The application on SQLite alone, for what has nothing to do with the database."""
+    return make_app(sqlite_url)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def api(app: Flask) -> Api:
+    """A caller with the superuser's key."""
+    return Api.of_superuser(app)
+
+
+@pytest.fixture
+def other(app: Flask, api: Api) -> Api:
+    """A caller with the key of another, ordinary user."""
+    return api.new_user("somebody")
