@@ -14,7 +14,7 @@ from service import __version__, boot, observability
 from service.adapters.key_cache import DataVersionCache, NoCache
 from service.adapters.limits import SlidingWindow
 from service.adapters.passwords import Argon2Hasher
-from service.adapters.providers import Providers
+from service.adapters.providers import providers
 from service.adapters.usage import UsageCounter
 from service.domain.accounts import Lifetimes
 from service.domain.policy import Era, Policy
@@ -65,7 +65,7 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
     url = settings.database_url
     cached = url.get_backend_name() == "sqlite" and not is_memory(url)
     fallback = settings.environment if settings.fallback_to_env_var else {}
-    providers = Providers(
+    models = providers(
         openai_base_url=settings.openai_base_url,
         allowed_base_urls=settings.model_base_urls,
         timeout=settings.model_timeout,
@@ -82,7 +82,7 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
         login_limiter=SlidingWindow(settings.rate_limit_per_minute if settings.rate_limit_enabled else None),
         keys=DataVersionCache(Path(url.database or "")) if cached else NoCache(),
         usage=UsageCounter(engine),
-        runner=FlowRunner(EmbeddedEngine(providers, Limits(wall_seconds=settings.run_timeout)), vault, fallback),
+        runner=FlowRunner(EmbeddedEngine(models, Limits(wall_seconds=settings.run_timeout)), vault, fallback),
         now=now,
     )
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from service.app import create_app
@@ -35,7 +34,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         if worker.age == 1 and self.when_answering is not None:
             self.when_answering()
 
-    def load(self) -> Flask:
+    def load(self) -> object:
         with exit_on_error():
             return create_app(self.settings)
 

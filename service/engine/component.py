@@ -157,13 +157,21 @@ class Run:
         return left
 
     def produce(self, size: int) -> None:
-        """Count ``size`` characters of output; call it before they are put together.
+        """Count ``size`` characters of output; the runner does it for what a method returns.
 
         Raises:
             RunTooLarge: the run has produced too much.
         """
+        self.room_for(size)
         self.produced += size
-        if self.produced > self.limits.max_output_bytes:
+
+    def room_for(self, size: int) -> None:
+        """Check, before they are put together, that ``size`` more characters are allowed.
+
+        Raises:
+            RunTooLarge: the run would produce too much.
+        """
+        if self.produced + size > self.limits.max_output_bytes:
             raise RunTooLarge(f"The run produced more than {self.limits.max_output_bytes} bytes.")
 
 

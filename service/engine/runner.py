@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from types import GeneratorType
 
 from service.domain.errors import (
@@ -17,7 +17,7 @@ from service.domain.errors import (
 )
 from service.domain.ports import Event, RunInput, RunSpec, VariableUse
 from service.engine import tweaks as tweaking
-from service.engine.component import CHAT_ROLES, INPUT_ROLES, OUTPUT_ROLES, Component, Run, Step
+from service.engine.component import CHAT_ROLES, INPUT_ROLES, OUTPUT_ROLES, Run, Step
 from service.engine.fields import Unfit, coerce
 from service.engine.plan import Plan, retarget
 from service.engine.results import Json, message_event, step_result
@@ -118,8 +118,16 @@ class BoundFlow:
                 fields["input_value"] = given.get((step.node_id, "input_value"), fields.get("input_value"))
             component = run.components[step.index] = step.component(step, run, fields)
             made: Made = {}
-            for name, method in step.methods:
-                made[name] = yield from _guarded(step, component, method, run)
+            try:
+                for name, method in step.methods:
+                    value = method(component)
+                    if isinstance(value, GeneratorType):
+                        value = yield from value
+                    else:
+                        run.produce(_size(value))
+                    made[name] = value
+            except Exception as error:
+                raise _translated(step, error) from None
             results[step.index] = made
             if run.stream and step.component.role in CHAT_ROLES:
                 for value in made.values():
@@ -179,29 +187,15 @@ def _from_variable(step: Step, use: VariableUse, value: str) -> object:
         raise ComponentFailed(reason, component=step.display_name) from None
 
 
-def _guarded(
-    step: Step, component: Component, method: Callable[[Component], object], run: Run
-) -> Generator[Event, None, object]:
-    """Compute one output; every failure comes out as one of the domain's, with the component's name."""
-    try:
-        value = method(component)
-        if isinstance(value, GeneratorType):
-            value = yield from value
-        else:
-            run.produce(_size(value))
-    except RunFailed as error:
-        if error.component is not None:
-            raise
-        raise type(error)(error.reason, component=step.display_name) from None
-    except DomainError:
-        raise
-    except Exception as error:
-        # Neither the client nor the log sees the text of a foreign error: it may hold a secret.
-        _log(step, error)
-        raise ComponentFailed(
-            f"The component failed ({type(error).__name__}).", component=step.display_name
-        ) from None
-    return value
+def _translated(step: Step, error: Exception) -> Exception:
+    """Every failure as one of the domain's, with the component's name."""
+    if isinstance(error, RunFailed):
+        return error if error.component is not None else type(error)(error.reason, component=step.display_name)
+    if isinstance(error, DomainError):
+        return error
+    # Neither the client nor the log sees the text of a foreign error: it may hold a secret.
+    _log(step, error)
+    return ComponentFailed(f"The component failed ({type(error).__name__}).", component=step.display_name)
 
 
 def _size(value: object) -> int:

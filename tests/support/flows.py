@@ -40,7 +40,9 @@ def code_field(code: str = CODE) -> Json:
     return field("code", code, kind="code", multiline=True, password=False, required=True)
 
 
-def node(node_id: str, kind: str, display_name: str, fields: list[Json], outputs: dict[str, str], **more: Any) -> Json:
+def node(
+    node_id: str, kind: str, display_name: str, fields: list[Json], outputs: dict[str, str], **more: Any
+) -> Json:
     """One ``genericNode``; ``outputs`` maps an output's name to its method."""
     template: Json = {"_type": "Component", "code": code_field()}
     template.update({item["name"]: item for item in fields})
@@ -163,9 +165,7 @@ def chat_output(node_id: str = "ChatOutput-probe", *, name: str = "Chat Output",
 
 def text_input(node_id: str = "TextInput-a", value: str = "", **more: Any) -> Json:
     """A Text Input with a stored text."""
-    return node(
-        node_id, "TextInput", "Text Input", [field("input_value", value, **more)], {"text": "text_response"}
-    )
+    return node(node_id, "TextInput", "Text Input", [field("input_value", value, **more)], {"text": "text_response"})
 
 
 def text_output(node_id: str = "TextOutput-a") -> Json:
@@ -263,9 +263,7 @@ def prompt_chain(length: int, *, age: str = "1.13") -> Json:
     """Chat Input, ``length`` prompts that each add a mark, Chat Output."""
     nodes = [chat_input()]
     nodes += [prompt(f"Prompt-{at}", "{text}.", {"text": ""}, age=age) for at in range(length)]
-    edges = [
-        edge(nodes[at], "message" if at == 0 else "prompt", nodes[at + 1], "text") for at in range(length)
-    ]
+    edges = [edge(nodes[at], "message" if at == 0 else "prompt", nodes[at + 1], "text") for at in range(length)]
     end = chat_output(age=age)
     edges.append(edge(nodes[-1], "prompt" if length else "message", end, "input_value"))
     return flow([*nodes, end], edges)

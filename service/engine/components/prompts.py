@@ -81,7 +81,7 @@ class Prompt(Component):
         if missing:
             raise self.fail(f"The template needs a value for: {', '.join(missing)}.")
         filled = {name: text_of(self.values[name]) for name in names}
-        self.run.produce(sum(len(filled[name]) for _, name in parts if name is not None))
+        self.run.room_for(sum(len(filled[name]) for _, name in parts if name is not None))
         text = "".join(literal + (filled[name] if name is not None else "") for literal, name in parts)
         return Message(text, extra={"template": self.text("template"), "variables": filled})
 

@@ -1,0 +1,142 @@
+"""The door for browsers, whose cookies other sites can send; and for MCP endpoints, which have a column of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from werkzeug.test import TestResponse
+
+from service.domain.policy import Kind
+from service.http.rules import RULES
+from tests.support.doors import STRANGER, House, Houses
+
+NAME = {"name": "made by a page"}
+CROSS_SITE = [
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://localhost:8080"},
+]
+OWN_SITE = [
+    {"Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "none"},
+    {"Origin": "http://localhost"},
+    {},
+]
+OPEN = {"langflow_version": "1.13.0", "auto_login": True, "skip_auth_auto_login": True}
+OLD = {"langflow_version": "1.4.3"}
+
+
+@pytest.fixture(scope="module")
+def houses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Houses]:
+    made = Houses(tmp_path_factory.mktemp("browsers"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RULES, "probe_mcp", Kind.MCP)
+        yield made
+    made.close()
+
+
+def make_key(house: House, headers: dict[str, str], *, cookie: bool = True) -> TestResponse:
+    sent = headers | ({"Cookie": f"access_token_lf={house.token}"} if cookie else {})
+    return house.app.test_client(use_cookies=False).post("/api/v1/api_key/", json=NAME, headers=sent)
+
+
+@pytest.mark.parametrize("headers", CROSS_SITE, ids=str)
+def test_another_site_cannot_act_with_a_users_cookie(houses: Houses, headers: dict[str, str]) -> None:
+    answer = make_key(houses.of(), headers)
+    assert (answer.status_code, answer.json) == (403, {"detail": "This request comes from another site"})
+
+
+@pytest.mark.parametrize("headers", CROSS_SITE, ids=str)
+def test_another_site_cannot_act_where_nobody_needs_a_credential(houses: Houses, headers: dict[str, str]) -> None:
+    assert make_key(houses.of(**OPEN), headers, cookie=False).status_code == 403
+
+
+@pytest.mark.parametrize("headers", OWN_SITE, ids=str)
+def test_a_page_of_the_server_itself_acts_with_the_cookie(houses: Houses, headers: dict[str, str]) -> None:
+    assert make_key(houses.of(), headers).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/api/v1/login", "/api/v1/refresh", "/api/v1/logout"])
+def test_another_site_cannot_sign_anybody_in_or_out(houses: Houses, path: str) -> None:
+    client = houses.of().app.test_client(use_cookies=False)
+    assert (
+        client.post(
+            path, headers={"Sec-Fetch-Site": "cross-site"}, data={"username": "a", "password": "b"}
+        ).status_code
+        == 403
+    )
+
+
+def test_a_site_that_the_operator_lists_may_act(houses: Houses) -> None:
+    house = houses.of(cors_origins=("https://ours.example",), cors_allow_credentials=True)
+    assert make_key(house, {"Origin": "https://ours.example", "Sec-Fetch-Site": "cross-site"}).status_code == 200
+
+
+def test_a_key_needs_no_proof_of_its_site(houses: Houses) -> None:
+    house = houses.of()
+    headers = {"x-api-key": house.keys["good"], "Sec-Fetch-Site": "cross-site"}
+    assert make_key(house, headers, cookie=False).status_code == 200
+
+
+def test_no_origin_may_read_an_answer_unless_it_is_listed(houses: Houses) -> None:
+    answer = houses.of(**OPEN).ask("api", headers={"Origin": "https://evil.example"})
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize("version", ["1.5.0", "1.13.0", "2.0.0"])
+@pytest.mark.parametrize("auto_login", [False, True])
+@pytest.mark.parametrize("skip", [False, True])
+def test_mcp_since_1_5_lets_nobody_in_particular_in(
+    houses: Houses, version: str, auto_login: bool, skip: bool
+) -> None:
+    house = houses.of(langflow_version=version, auto_login=auto_login, skip_auth_auto_login=skip)
+    answer = house.ask("mcp")
+    assert (answer.status_code, answer.json) == (200, {"as": None})
+
+
+@pytest.mark.parametrize("version", ["1.4.3", "1.13.0", "2.0.0"])
+def test_mcp_can_be_closed(houses: Houses, version: str) -> None:
+    assert houses.of(langflow_version=version, mcp_require_api_key=True).ask("mcp").status_code == 403
+
+
+def test_mcp_before_1_5_is_refused_by_default(houses: Houses) -> None:
+    assert houses.of(**OLD).ask("mcp").status_code == 403
+
+
+@pytest.mark.parametrize("switch", ["auto_login", "skip_auth_auto_login"])
+def test_mcp_before_1_5_acts_as_the_superuser_where_the_table_says(houses: Houses, switch: str) -> None:
+    assert houses.of(**OLD, **{switch: True}).ask("mcp").json == {"as": "administrator"}
+
+
+@pytest.mark.parametrize("switch", ["auto_login", "skip_auth_auto_login"])
+def test_mcp_before_1_5_refuses_a_stranger_without_a_credential(houses: Houses, switch: str) -> None:
+    assert houses.of(**OLD, **{switch: True}).ask("mcp", address=STRANGER).status_code == 403
+
+
+def test_mcp_knows_who_sent_a_key(houses: Houses) -> None:
+    house = houses.of()
+    assert house.ask("mcp", house.keys["good"]).json == {"as": "administrator"}
+
+
+def test_mcp_sends_no_warning_to_nobody_in_particular(houses: Houses) -> None:
+    assert "Warning" not in houses.of(**OPEN).ask("mcp").headers
+
+
+def test_an_endpoint_without_a_rule_is_closed(houses: Houses, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = houses.of(**OPEN)
+    monkeypatch.delitem(RULES, "probe_mcp")
+    assert house.ask("mcp", house.keys["good"]).status_code == 403
+
+
+def test_auto_login_signs_nobody_in_from_elsewhere(houses: Houses) -> None:
+    client = houses.of(**OPEN).app.test_client(use_cookies=False)
+    assert client.get("/api/v1/auto_login", environ_base={"REMOTE_ADDR": STRANGER}).status_code == 403
+
+
+def test_auto_login_signs_nobody_in_by_default(houses: Houses) -> None:
+    answer = houses.of().app.test_client(use_cookies=False).get("/api/v1/auto_login")
+    assert answer.json == {"detail": {"message": "Auto login is disabled.", "auto_login": False}}

@@ -1,0 +1,186 @@
+"""A model provider on loopback: speaks OpenAI's Chat Completions, and fails in the ways that providers fail.
+
+As a server of its own: ``python -m tests.support.provider --port 8100``; the last user message decides what happens
+there (``!401``, ``!429``, ``!500``, ``!cut``, ``!slow``), anything else is answered with ``You said: ...``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Json = dict[str, Any]
+USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request as it arrived."""
+
+    path: str
+    headers: dict[str, str]
+    body: Json
+
+
+@dataclass
+class Provider:
+    """What the server will do next, and what it has seen.
+
+    Args:
+        pieces: the answer; a stream sends one chunk for each.
+        failures: used up first, one for each request: a status, ``"cut"`` or ``"slow"``.
+        reason: the provider's words in a failure.
+        retry_after: the header of a failure.
+    """
+
+    pieces: tuple[str, ...] = ()
+    failures: deque[int | str] = field(default_factory=deque)
+    reason: str = "The provider says no."
+    retry_after: str | None = None
+    requests: list[Seen] = field(default_factory=list)
+    #: Set by the server when a client has gone away in the middle of a stream.
+    abandoned: threading.Event = field(default_factory=threading.Event)
+    #: While it is clear, a stream waits after its first chunk, and a slow answer waits altogether.
+    go_on: threading.Event = field(default_factory=threading.Event)
+    url: str = ""
+
+    @property
+    def last(self) -> Seen:
+        return self.requests[-1]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    provider: Provider
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the tests' output clean."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.provider.requests.append(Seen(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+        failure = self._failure(body)
+        try:
+            if isinstance(failure, int):
+                self._refuse(failure)
+            elif failure == "slow":
+                self.provider.go_on.wait(30)
+            elif body.get("stream"):
+                self._stream(body, cut=failure == "cut")
+            elif failure == "cut":
+                self.close_connection = True
+            else:
+                self._answer(body)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+            self.provider.abandoned.set()
+
+    def _failure(self, body: Json) -> int | str | None:
+        if self.provider.failures:
+            return self.provider.failures.popleft()
+        said = _said(body)
+        if not said.startswith("!"):
+            return None
+        return int(said[1:]) if said[1:].isdigit() else said[1:]
+
+    def _refuse(self, status: int) -> None:
+        error = {"error": {"message": self.provider.reason, "type": "error", "code": None, "param": None}}
+        self._send(status, error)
+
+    def _send(self, status: int, content: Json) -> None:
+        data = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        if self.provider.retry_after is not None:
+            self.send_header("retry-after", self.provider.retry_after)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _answer(self, body: Json) -> None:
+        message = {"role": "assistant", "content": "".join(self._pieces(body)), "refusal": None}
+        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+        self._send(200, _completion(body, "chat.completion", [choice]) | {"usage": USAGE})
+
+    def _pieces(self, body: Json) -> tuple[str, ...]:
+        return self.provider.pieces or ("You said: ", _said(body))
+
+    def _stream(self, body: Json, *, cut: bool) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        for at, piece in enumerate(self._pieces(body)):
+            self._event(body, [_delta({"content": piece}, None)])
+            if at == 0 and cut:
+                return
+            if at == 0:
+                self.provider.go_on.wait(30)
+        self._event(body, [_delta({}, "stop")])
+        if body.get("stream_options", {}).get("include_usage"):
+            self._event(body, [], usage=USAGE)
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def _event(self, body: Json, choices: list[Json], **more: object) -> None:
+        part = _completion(body, "chat.completion.chunk", choices) | more
+        self.wfile.write(f"data: {json.dumps(part)}\n\n".encode())
+        self.wfile.flush()
+
+
+def _said(body: Json) -> str:
+    turns = [turn["content"] for turn in body.get("messages", []) if turn.get("role") == "user"]
+    return str(turns[-1]) if turns else ""
+
+
+def _completion(body: Json, kind: str, choices: list[Json]) -> Json:
+    return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": body.get("model"), "choices": choices}
+
+
+def _delta(content: Json, reason: str | None) -> Json:
+    return {"index": 0, "delta": {"role": "assistant", **content}, "finish_reason": reason, "logprobs": None}
+
+
+def _server(provider: Provider, port: int) -> ThreadingHTTPServer:
+    handler = type("Handler", (_Handler,), {"provider": provider})
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server.daemon_threads = True
+    provider.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    provider.go_on.set()
+    return server
+
+
+@contextmanager
+def serving(port: int = 0) -> Iterator[Provider]:
+    """A running provider; as a fixture: ``with serving() as provider: yield provider``."""
+    provider = Provider()
+    server = _server(provider, port)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield provider
+    finally:
+        provider.go_on.set()
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A model provider on loopback, for tests and demonstrations.")
+    parser.add_argument("--port", type=int, default=8100)
+    provider = Provider()
+    server = _server(provider, parser.parse_args().port)
+    print(f"serving {provider.url}", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
