@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flask import Flask, Response, request
+from flask import Flask, Response
 from flask_smorest import Api
 
 from service import __version__, boot, observability
@@ -46,7 +46,8 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     app.extensions["keyturn"] = _services(app, settings, now or (lambda: datetime.now(UTC)))
     errors.install(app)
     policy.install(app)
-    cors.install(app)
+    if settings.cors_origins:
+        cors.install(app)
     app.after_request(_harden)
     api = Api(app)
     with warnings.catch_warnings():
@@ -70,6 +71,7 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
         allowed_base_urls=settings.model_base_urls,
         timeout=settings.model_timeout,
     )
+    snapshots = DataVersionCache(Path(url.database or "")) if cached else NoCache()
     return db.Services(
         settings=settings,
         engine=engine,
@@ -80,9 +82,11 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
         vault=vault,
         hasher=Argon2Hasher(),
         login_limiter=SlidingWindow(settings.rate_limit_per_minute if settings.rate_limit_enabled else None),
-        keys=DataVersionCache(Path(url.database or "")) if cached else NoCache(),
+        keys=snapshots,
         usage=UsageCounter(engine),
-        runner=FlowRunner(EmbeddedEngine(models, Limits(wall_seconds=settings.run_timeout)), vault, fallback),
+        runner=FlowRunner(
+            EmbeddedEngine(models, Limits(wall_seconds=settings.run_timeout)), vault, snapshots, fallback
+        ),
         now=now,
     )
 
@@ -105,11 +109,17 @@ def _serve_both_slash_forms(app: Flask) -> None:
             app.add_url_rule(rule.rule.rstrip("/"), endpoint=rule.endpoint, methods=rule.methods)
 
 
+_HARDENING = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+)
+
+
 def _harden(response: Response) -> Response:
     headers = response.headers
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["X-Frame-Options"] = "DENY"
-    headers["Referrer-Policy"] = "no-referrer"
-    if "Cache-Control" not in headers and request.path.startswith("/api/"):
-        headers["Cache-Control"] = "no-store"
+    for name, value in _HARDENING:
+        headers.add(name, value)
+    if "Cache-Control" not in headers:
+        headers.add("Cache-Control", "no-store")
     return response

@@ -33,6 +33,9 @@ def options(settings: Settings) -> dict[str, Any]:
         "limit_request_line": 8190,
         "limit_request_fields": 100,
         "limit_request_field_size": 16_384,
+        # X-LANGFLOW-GLOBAL-VAR-OPENAI_API_KEY has underscores, which gunicorn would drop to keep a client from
+        # forging a proxy's header. No header of a proxy is trusted here, so there is none to forge.
+        "header_map": "dangerous",
         # No start of a worker goes unheard, and no request is logged with its query: it may hold a key.
         "loglevel": "warning" if settings.log_level in {"info", "debug"} else settings.log_level,
         "accesslog": None,

@@ -1,27 +1,27 @@
-"""Checked keys kept in memory, only where a revocation is still seen at the very next request."""
+"""Checked keys and found flows kept in memory, only where a change is still seen at the very next request."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import threading
+from collections.abc import Hashable
 from pathlib import Path
-
-from service.domain.keys import KeyRecord
+from typing import Any
 
 _MOST = 10_000
 
 
 class NoCache:
-    """For a shared database: each check is one indexed query."""
+    """For a shared database: each look-up is one indexed query."""
 
     def version(self) -> int | None:
         return None
 
-    def get(self, digest: str, version: int | None) -> KeyRecord | None:  # noqa: ARG002 - the other cache's shape
+    def get(self, key: Hashable, version: int | None) -> Any:  # noqa: ARG002 - the other cache's shape
         return None
 
-    def put(self, digest: str, version: int | None, record: KeyRecord) -> None:
+    def put(self, key: Hashable, version: int | None, value: object) -> None:
         """Keep nothing."""
 
     def close(self) -> None:
@@ -33,7 +33,8 @@ class DataVersionCache:
 
     ``PRAGMA data_version`` changes with each commit of every other connection, in this process and in
     others, and costs microseconds. It is read *before* the look-up whose result it stamps, so a look-up
-    that is overtaken by a revocation is never kept as current. Entries lie under the full digest.
+    that is overtaken by a revocation is never kept as current. A key's entry lies under the full digest, a flow's
+    under owner and name.
 
     Args:
         path: the database file.
@@ -44,7 +45,7 @@ class DataVersionCache:
         self._lock = threading.Lock()
         self._pid = 0
         self._connection: sqlite3.Connection | None = None
-        self._entries: dict[str, tuple[int, KeyRecord]] = {}
+        self._entries: dict[Hashable, tuple[int, Any]] = {}
 
     def version(self) -> int | None:
         with self._lock:
@@ -54,16 +55,16 @@ class DataVersionCache:
             row: tuple[int] = self._connection.execute("PRAGMA data_version").fetchone()
             return row[0]
 
-    def get(self, digest: str, version: int | None) -> KeyRecord | None:
-        entry = self._entries.get(digest)
+    def get(self, key: Hashable, version: int | None) -> Any:
+        entry = self._entries.get(key)
         return entry[1] if entry is not None and entry[0] == version else None
 
-    def put(self, digest: str, version: int | None, record: KeyRecord) -> None:
+    def put(self, key: Hashable, version: int | None, value: object) -> None:
         if version is None:
             return
         if len(self._entries) >= _MOST:
             self._entries = {}
-        self._entries[digest] = (version, record)
+        self._entries[key] = (version, value)
 
     def close(self) -> None:
         """Close the connection that watches the file."""

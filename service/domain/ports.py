@@ -5,9 +5,9 @@ Adapters and the engine implement these; tests of the domain may bring their own
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 EventName = Literal["add_message", "token", "end", "error"]
 
@@ -161,6 +161,19 @@ class ModelProviders(Protocol):
 
     def get(self, name: str) -> ModelProvider | None:
         """The provider, or None when this server has none of that name."""
+
+
+class Snapshots(Protocol):
+    """Look-ups kept in memory, good only while the database is unchanged."""
+
+    def version(self) -> int | None:
+        """The state of the database now; None where it cannot be told, and nothing is kept."""
+
+    def get(self, key: Hashable, version: int | None) -> Any:
+        """What was put under the key at exactly this version, or None."""
+
+    def put(self, key: Hashable, version: int | None, value: object) -> None:
+        """Keep a look-up; ``version`` was read before it."""
 
 
 class PasswordHasher(Protocol):

@@ -6,18 +6,23 @@ import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from service.domain import variables
 from service.domain.errors import FlowInvalid, InputConflict, NotFound
-from service.domain.ports import BoundFlow, CompiledFlow, Event, FlowEngine, RunInput, RunSpec, Vault
+from service.domain.ports import BoundFlow, CompiledFlow, Event, FlowEngine, RunInput, RunSpec, Snapshots, Vault
 from service.storage.flows import Flow
 
 _MOST_COMPILED = 256
+
+# Built once: putting a statement together costs more than running it.
+_MINE = select(Flow.id, Flow.version_token).where(Flow.user_id == bindparam("owner"))
+_BY_ID, _BY_NAME = (_MINE.where(column == bindparam("wanted")) for column in (Flow.id, Flow.endpoint_name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +58,44 @@ class FlowRunner:
     Args:
         engine: compiles and runs.
         vault: opens the owner's variables.
+        snapshots: keeps where flows are found.
         fallback: values that a flow may read from the environment, where the operator allows it.
     """
 
-    def __init__(self, engine: FlowEngine, vault: Vault, fallback: Mapping[str, str]) -> None:
-        self._engine, self._vault, self._fallback = engine, vault, fallback
+    def __init__(self, engine: FlowEngine, vault: Vault, snapshots: Snapshots, fallback: Mapping[str, str]) -> None:
+        self._engine, self._vault, self._snapshots, self._fallback = engine, vault, snapshots, fallback
         self._compiled: OrderedDict[tuple[uuid.UUID, uuid.UUID], CompiledFlow] = OrderedDict()
         self._lock = threading.Lock()
 
-    def prepare(self, session: Session, owner_id: uuid.UUID, identifier: str, tweaks: Mapping[str, Any],
+    def prepare(self, session: Callable[[], Session], owner_id: uuid.UUID, identifier: str, tweaks: Mapping[str, Any],
                 from_request: Mapping[str, str], session_id: str | None) -> Prepared:  # fmt: skip
         """Find a flow of the owner by id or endpoint name, and everything that its run needs.
+
+        ``session`` is opened only when something has to be asked of the database.
 
         Raises:
             NotFound: none such, or somebody else's.
             FlowInvalid, UnknownComponents, TweaksRefused, VariableMissing: before anything runs.
         """
-        flow_id, version = _find(session, owner_id, identifier)
+        flow_id, version = self._found(session, owner_id, identifier)
         bound = self._flow(session, flow_id, version).bind(tweaks)
         uses = bound.variables
-        values = variables.resolve(session, self._vault, owner_id, uses, from_request, self._fallback) if uses else {}
+        values = (
+            variables.resolve(session(), self._vault, owner_id, uses, from_request, self._fallback) if uses else {}
+        )
         return Prepared(flow_id, bound, values, session_id or str(flow_id))
 
-    def _flow(self, session: Session, flow_id: uuid.UUID, version: uuid.UUID | None) -> CompiledFlow:
+    def _found(
+        self, session: Callable[[], Session], owner_id: uuid.UUID, identifier: str
+    ) -> tuple[uuid.UUID, uuid.UUID | None]:
+        key, state = ("flow", owner_id, identifier), self._snapshots.version()
+        found: tuple[uuid.UUID, uuid.UUID | None] | None = self._snapshots.get(key, state)
+        if found is None:
+            found = _find(session(), owner_id, identifier)
+            self._snapshots.put(key, state, found)
+        return found
+
+    def _flow(self, session: Callable[[], Session], flow_id: uuid.UUID, version: uuid.UUID | None) -> CompiledFlow:
         if version is None:
             raise FlowInvalid("This flow has no graph yet. Upload it from Langflow, or send its data.")
         key = (flow_id, version)
@@ -84,7 +104,7 @@ class FlowRunner:
             if known is not None:
                 self._compiled.move_to_end(key)
                 return known
-        data = session.scalar(select(Flow.data).where(Flow.id == flow_id))
+        data = session().scalar(select(Flow.data).where(Flow.id == flow_id))
         compiled = self._engine.compile(data or {})
         with self._lock:
             self._compiled[key] = compiled
@@ -156,13 +176,13 @@ def _spec(prepared: Prepared, asked: RunRequest) -> RunSpec:
 
 def _find(session: Session, owner_id: uuid.UUID, identifier: str) -> tuple[uuid.UUID, uuid.UUID | None]:
     """The one look-up of a flow to run: by id or by name, always with the owner's filter."""
-    try:
-        match = Flow.id == uuid.UUID(identifier)
-    except ValueError:
-        match = Flow.endpoint_name == identifier
+    wanted: object = identifier
+    query = _BY_NAME
+    with suppress(ValueError):
+        wanted, query = uuid.UUID(identifier), _BY_ID
     row = None
     if "\x00" not in identifier:
-        row = session.execute(select(Flow.id, Flow.version_token).where(Flow.user_id == owner_id, match)).first()
+        row = session.execute(query, {"owner": owner_id, "wanted": wanted}).first()
     if row is None:
         raise NotFound(f"Flow identifier {identifier} not found")
     return row.id, row.version_token

@@ -139,8 +139,9 @@ def resolve(session: Session, vault: Vault, owner_id: uuid.UUID, uses: Sequence[
     values: dict[str, str] = {}
     for use in uses:
         row = stored.get(use.name)
-        if use.name in from_request:
-            values[use.name] = from_request[use.name]
+        sent = from_request.get(header_name(use.name)) if from_request else None
+        if sent is not None:
+            values[use.name] = sent
         elif row is not None:
             if row.type == CREDENTIAL and not use.secret:
                 raise Invalid.field(
@@ -154,6 +155,11 @@ def resolve(session: Session, vault: Vault, owner_id: uuid.UUID, uses: Sequence[
         elif use.required:
             raise VariableMissing(use.name, use.component)
     return values
+
+
+def header_name(name: str) -> str:
+    """Return a variable's name as a header can carry it: in upper case, without dashes."""
+    return name.upper().replace("-", "_")
 
 
 def _stored(session: Session, owner_id: uuid.UUID, names: Iterable[str]) -> dict[str, Variable]:

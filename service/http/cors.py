@@ -17,7 +17,7 @@ def install(app: Flask) -> None:
 def _allow(response: Response) -> Response:
     origin = request.headers.get("Origin")
     settings = services().settings
-    if origin is None or not settings.cors_origins:
+    if origin is None:
         return response
     if origin in settings.cors_origins:
         response.headers["Access-Control-Allow-Origin"] = origin

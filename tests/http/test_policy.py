@@ -113,7 +113,7 @@ def test_a_good_key_is_let_in_from_every_carrier(house: House, endpoint: str, ca
 @every_configuration
 @every_carrier
 @pytest.mark.parametrize(
-    ("endpoint", "credential"), product(["api", "run", "optional", "mcp"], ["bad", "expired", "deactivated"])
+    ("endpoint", "credential"), list(product(["api", "run", "optional", "mcp"], ["bad", "expired", "deactivated"]))
 )
 def test_a_key_that_is_not_good_is_never_anonymous(
     house: House, endpoint: str, credential: str, carrier: str

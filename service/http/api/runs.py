@@ -23,7 +23,7 @@ from service.http.schemas.runs import AdvancedBodySchema, RunBodySchema
 log = logging.getLogger(__name__)
 blueprint = Blueprint("runs", __name__, url_prefix="/api/v1", description="Run flows")
 
-_VARIABLE_HEADER = "X-LANGFLOW-GLOBAL-VAR-"
+_VARIABLE_HEADER = "HTTP_X_LANGFLOW_GLOBAL_VAR_"
 _DEPRECATED = "The /process endpoint is deprecated and will be removed in a future version. Please use /run instead."
 _run_body, _advanced_body = RunBodySchema(), AdvancedBodySchema()
 
@@ -93,7 +93,7 @@ def _prepared(identifier: str, asked: runs.RunRequest) -> runs.Prepared:
     """Read what the run needs, and give the connection back before waiting on a provider."""
     reads_only()
     prepared = services().runner.prepare(
-        session(), caller().user_id, identifier, asked.tweaks, asked.variables, asked.session_id
+        session, caller().user_id, identifier, asked.tweaks, asked.variables, asked.session_id
     )
     release()
     return prepared
@@ -114,12 +114,13 @@ def _asked(request: Request) -> runs.RunRequest:
 
 
 def _variables(request: Request) -> dict[str, str]:
-    """The values that came as headers: names upper-cased, dashes kept, as in Langflow 1.13."""
+    """The values that came as ``X-LANGFLOW-GLOBAL-VAR-NAME`` headers.
+
+    WSGI cannot tell a dash from an underscore in a header's name, so neither do the names here.
+    """
     start = len(_VARIABLE_HEADER)
     return {
-        name[start:].upper(): value
-        for name, value in request.headers
-        if name[:start].upper() == _VARIABLE_HEADER and name[start:]
+        name[start:]: value for name, value in request.environ.items() if name.startswith(_VARIABLE_HEADER) and value
     }
 
 
