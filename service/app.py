@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, Response
 from flask_smorest import Api
@@ -28,6 +29,13 @@ from service.storage.engine import is_memory
 _BLUEPRINTS = (monitor, auth, users, keys, variables, flows, runs)
 
 
+class _App(Flask):
+    """Flask without coroutine views, so that it need not look for them at each call."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
 def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None) -> Flask:
     """Make the application; brings the database into order first.
 
@@ -40,12 +48,12 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     """
     observability.install(settings.log_level, settings.log_file)
     boot.prepare(settings)
-    app = Flask("service", static_folder=None)
+    app = _App("service", static_folder=None)
     app.config.update(_flask_config(settings))
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.extensions["keyturn"] = _services(app, settings, now or (lambda: datetime.now(UTC)))
-    errors.install(app)
-    policy.install(app)
+    services = _services(app, settings, now or (lambda: datetime.now(UTC)))
+    app.extensions["keyturn"] = services
+    policy.install(app, services.policy)
     if settings.cors_origins:
         cors.install(app)
     app.after_request(_harden)

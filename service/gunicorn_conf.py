@@ -1,49 +1,24 @@
 """``gunicorn -c python:service.gunicorn_conf wsgi:app``: the same rules as ``keyturn run``."""
 
-from __future__ import annotations
-
-import sys
-from typing import Any
-
 from service import boot
+from service.gunicorn_options import options
 from service.settings import Settings
-from service.start_screen import start_screen
 
+with boot.exit_on_error():
+    _options = options(Settings.from_env())
 
-def options(settings: Settings) -> dict[str, Any]:
-    """Return gunicorn's settings for ours."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-
-    def on_starting(_server: Any) -> None:
-        """Once, before any worker: bring everything into order and tell the operator how things stand."""
-        with boot.exit_on_error():
-            facts = boot.prepare(settings)
-        print(start_screen(settings, facts), file=sys.stderr, flush=True)
-
-    return {
-        "bind": f"{host}:{settings.port}",
-        "workers": settings.workers,
-        # Runs wait long on model providers, so a worker has threads; the timeout is the worker's heartbeat,
-        # not a limit on a request: every outgoing call has its own.
-        "worker_class": "gthread",
-        "threads": settings.threads,
-        "timeout": settings.worker_timeout,
-        "graceful_timeout": 30,
-        "keepalive": 5,
-        "limit_request_line": 8190,
-        "limit_request_fields": 100,
-        "limit_request_field_size": 16_384,
-        # X-LANGFLOW-GLOBAL-VAR-OPENAI_API_KEY has underscores, which gunicorn would drop to keep a client from
-        # forging a proxy's header. No header of a proxy is trusted here, so there is none to forge.
-        "header_map": "dangerous",
-        # No start of a worker goes unheard, and no request is logged with its query: it may hold a key.
-        "loglevel": "warning" if settings.log_level in {"info", "debug"} else settings.log_level,
-        "accesslog": None,
-        "on_starting": on_starting,
-        "control_socket_disable": True,
-    }
-
-
-if __name__ == "service.gunicorn_conf":
-    with boot.exit_on_error():
-        globals().update(options(Settings.from_env()))
+bind = _options["bind"]
+workers = _options["workers"]
+worker_class = _options["worker_class"]
+threads = _options["threads"]
+timeout = _options["timeout"]
+graceful_timeout = _options["graceful_timeout"]
+keepalive = _options["keepalive"]
+limit_request_line = _options["limit_request_line"]
+limit_request_fields = _options["limit_request_fields"]
+limit_request_field_size = _options["limit_request_field_size"]
+header_map = _options["header_map"]
+loglevel = _options["loglevel"]
+accesslog = _options["accesslog"]
+on_starting = _options["on_starting"]
+control_socket_disable = _options["control_socket_disable"]

@@ -13,7 +13,7 @@ from gunicorn.app.base import BaseApplication
 from service.app import create_app
 from service.boot import BootError, exit_on_error
 from service.cli.options import env_file_option, read_settings
-from service.gunicorn_conf import options as gunicorn_options
+from service.gunicorn_options import options as gunicorn_options
 from service.settings import Settings
 
 

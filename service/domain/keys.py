@@ -24,6 +24,8 @@ LIST_LIMIT = 1000
 
 _RANDOM_LENGTH = 43
 _CHECKSUM_LENGTH = 6
+#: How long a key is at most.
+LENGTH = len(PREFIX) + _RANDOM_LENGTH + 1 + _CHECKSUM_LENGTH
 _ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -53,7 +55,7 @@ def digest(key: str) -> str:
 
     A slow hash protects passwords that people choose; these are 256 random bits.
     """
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def is_well_formed(key: str) -> bool:

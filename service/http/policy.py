@@ -12,11 +12,11 @@ from flask import Flask, Request, Response, g, request
 
 from service.domain.errors import CredentialRefused, Forbidden, TokenRefused
 from service.domain.identity import Account, Identity
-from service.domain.policy import Kind, Outcome, without_credential
+from service.domain.policy import Kind, Outcome, Policy, without_credential
 from service.domain.usernames import by_name
 from service.http import csrf
 from service.http.db import Services, services, session
-from service.http.identity import identify
+from service.http.identity import identify, presented
 from service.http.rules import RULES
 from service.settings import is_loopback
 
@@ -33,10 +33,11 @@ WARNING = '299 keyturn "LANGFLOW_SKIP_AUTH_AUTO_LOGIN is deprecated and ends wit
 _KEYS_ONLY = frozenset({Kind.RUN, Kind.WEBHOOK})
 
 
-def install(app: Flask) -> None:
+def install(app: Flask, policy: Policy) -> None:
     """Put the door in front of every route of the application."""
     app.before_request(_check)
-    app.after_request(_warn)
+    if Outcome.SUPERUSER_DEPRECATED in {without_credential(kind, policy) for kind in Kind}:
+        app.after_request(_warn)
 
 
 def caller() -> Identity:
@@ -54,16 +55,18 @@ def visitor() -> Identity | None:
 
 
 def _check() -> None:
-    g.identity = None
+    # The request itself, not Flask's proxy of it, which is looked up anew at each use.
+    current: Request = request._get_current_object()  # type: ignore[attr-defined]
+    endpoint, identity = current.endpoint, None
     # A preflight carries no credential by its nature, and Flask answers it without any view.
-    if request.endpoint is None or request.method == "OPTIONS":
-        return
-    kind = RULES.get(request.endpoint)
-    if kind is None:
-        log.error("the endpoint %s has no rule in service/http/rules.py", request.endpoint)
-        raise Forbidden("This endpoint is closed")
-    if kind is not Kind.PUBLIC:
-        g.identity = _admit(request, kind, services())
+    if endpoint is not None and current.method != "OPTIONS":
+        kind = RULES.get(endpoint)
+        if kind is None:
+            log.error("the endpoint %s has no rule in service/http/rules.py", endpoint)
+            raise Forbidden("This endpoint is closed")
+        if kind is not Kind.PUBLIC:
+            identity = _admit(current, kind, services())
+    g.identity = identity
 
 
 def _admit(request: Request, kind: Kind, own: Services) -> Identity | None:
@@ -92,7 +95,9 @@ def _without_credential(request: Request, kind: Kind, own: Services) -> Identity
     outcome = without_credential(kind, own.policy)
     if outcome is Outcome.ANONYMOUS:
         return None
-    if outcome.acts_as_superuser and passes_openly(request, own):
+    # A login token does not count on endpoints for keys, and still whoever sends one is not nobody.
+    unknown = next(presented(request), None) is None
+    if outcome.acts_as_superuser and unknown and passes_openly(request, own):
         csrf.check(request)
         g.deprecated = outcome is Outcome.SUPERUSER_DEPRECATED
         return Identity(superuser_account(own), "policy")

@@ -110,7 +110,8 @@ def test_an_edge_without_an_output_name_takes_the_only_output(runs: Runs) -> Non
 
 ODD: list[Any] = [
     None, True, 0, -1, 1.5, float("nan"), float("inf"), 10**400, 10**5000, "", "œ", "\x00", "\ud800", "x" * 100_000,
-    [], {}, [[]], [None], {"": None}, [{"key": "a", "value": 1}], "{œaœ:" * 5000, {"flow": {}}, {"data": {"nodes": 1}},
+    [], {}, [[]], [None], {"": None}, [{"key": "a", "value": 1}], "{œaœ:" * 5000, {"flow": {}},
+    {"data": {"nodes": 1}},
 ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from marshmallow import Schema, ValidationError
 from service.domain import runs
 from service.domain.errors import DomainError, Invalid, NotFound, Problem, Rejected
 from service.domain.ports import Event, RunInput
+from service.http.answers import json_answer
 from service.http.db import reads_only, release, services, session
 from service.http.errors import detail_of, status_of
 from service.http.parsing import Blueprint, flag, problems_of, read_json
@@ -38,7 +39,7 @@ def run(flow_id: str) -> Response:
     prepared = _prepared(flow_id, asked)
     if asked.stream:
         return _streamed(_frames(runs.events(prepared, asked)))
-    return _json(runs.result(prepared, asked))
+    return json_answer(runs.result(prepared, asked))
 
 
 @blueprint.post("/run/advanced/<flow_id>", endpoint="advanced")
@@ -56,7 +57,7 @@ def advanced(flow_id: str) -> Response:
         raise NotFound(f"Session {loaded['session_id']} not found")
     prepared = _prepared(flow_id, runs.RunRequest(tweaks=loaded["tweaks"]))
     inputs = [RunInput(one["input_value"], one["type"], tuple(one["components"])) for one in loaded["inputs"]]
-    return _json(runs.advanced(prepared, inputs or [RunInput("", "any")], loaded["outputs"]))
+    return json_answer(runs.advanced(prepared, inputs or [RunInput("", "any")], loaded["outputs"]))
 
 
 @blueprint.post("/webhook/<flow_id>", endpoint="webhook")
@@ -151,10 +152,6 @@ def _frame(name: str, data: object) -> bytes:
 def _streamed(frames: Iterator[bytes]) -> Response:
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return Response(frames, mimetype="text/event-stream", headers=headers)
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(json.dumps(body, ensure_ascii=False, separators=(",", ":")), mimetype="application/json")
 
 
 def _log_failure(prepared: runs.Prepared, asked: runs.RunRequest) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from flask import Response, jsonify, request
+from flask import Response, request
 
 from service.domain import accounts, users
 from service.domain.errors import Forbidden
 from service.domain.identity import Account
+from service.http.answers import json_answer
 from service.http.db import services, session
 from service.http.parsing import Blueprint, path_id
 from service.http.policy import caller, visitor
@@ -30,7 +31,7 @@ blueprint = Blueprint("users", __name__, url_prefix="/api/v1/users", description
 @blueprint.response(200, UserSchema)
 def whoami() -> Response:
     """Say whose credential this is."""
-    return jsonify(user_body(caller().account))
+    return json_answer(user_body(caller().account))
 
 
 @blueprint.post("/", endpoint="create")
