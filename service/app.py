@@ -92,6 +92,7 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
         login_limiter=SlidingWindow(settings.rate_limit_per_minute if settings.rate_limit_enabled else None),
         keys=snapshots,
         usage=UsageCounter(engine),
+        models=models,
         runner=FlowRunner(
             EmbeddedEngine(models, Limits(wall_seconds=settings.run_timeout)), vault, snapshots, fallback
         ),

@@ -61,13 +61,25 @@ def postgresql_server() -> URL:
 
 
 @pytest.fixture
-def postgresql_url(postgresql_server: URL) -> Iterator[URL]:
+def opened() -> list[Flask]:
+    """The applications of this test; a database closes them before it goes."""
+    return []
+
+
+def close_all(opened: list[Flask]) -> None:
+    while opened:
+        opened.pop().extensions["keyturn"].close()
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: URL, opened: list[Flask]) -> Iterator[URL]:
     """An empty PostgreSQL database of the test's own."""
     name = f"keyturn_{uuid.uuid4().hex}"
     engine = create_engine(postgresql_server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(f'CREATE DATABASE "{name}"'))
     yield postgresql_server.set(database=name)
+    close_all(opened)
     with engine.connect() as connection:
         connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
     engine.dispose()
@@ -111,21 +123,18 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def make_app(make_settings: Callable[..., Settings], clock: Clock) -> Iterator[Callable[..., Flask]]:
+def make_app(
+    make_settings: Callable[..., Settings], clock: Clock, opened: list[Flask]
+) -> Iterator[Callable[..., Flask]]:
     """Make applications, and close them in the end."""
-    made: list[Flask] = []
 
     def make(url: URL, **changes: object) -> Flask:
         app = create_app(make_settings(url, **changes), now=clock)
-        made.append(app)
+        opened.append(app)
         return app
 
     yield make
-    for app in made:
-        services = app.extensions["keyturn"]
-        services.usage.close()
-        services.keys.close()
-        services.engine.dispose()
+    close_all(opened)
 
 
 @pytest.fixture

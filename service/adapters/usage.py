@@ -60,6 +60,7 @@ class UsageCounter:
     def close(self) -> None:
         """Stop the timer and write the rest."""
         self._stop.set()
+        atexit.unregister(self.close)
         self.flush()
 
     def _write(self, pending: dict[uuid.UUID, tuple[int, datetime]]) -> None:

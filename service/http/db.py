@@ -27,6 +27,7 @@ from service.storage.engine import begin_write, engine_options, install_rules
 
 if TYPE_CHECKING:
     from service.adapters.key_cache import DataVersionCache, NoCache
+    from service.adapters.providers import Providers
     from service.adapters.usage import UsageCounter
     from service.domain.runs import FlowRunner
 
@@ -48,8 +49,16 @@ class Services:
     login_limiter: AttemptLimiter
     keys: NoCache | DataVersionCache
     usage: UsageCounter
+    models: Providers
     runner: FlowRunner
     now: Callable[[], datetime]
+
+    def close(self) -> None:
+        """Write what is still in memory, and close every connection."""
+        self.usage.close()
+        self.keys.close()
+        self.models.close()
+        self.engine.dispose()
 
 
 def services() -> Services:

@@ -1,0 +1,51 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from service.domain.policy import TABLE, Outcome
+from service.settings import KNOWN_NAMES
+from tests.support.server import ROOT
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+NAME = re.compile(r"`((?:LANGFLOW|KEYTURN)_[A-Z_]+)")
+
+
+def test_the_settings_page_lists_every_setting_and_no_other() -> None:
+    rows = [line for line in (ROOT / "docs" / "settings.md").read_text().splitlines() if line.startswith("| `")]
+    listed = {name for row in rows for name in NAME.findall(row.split("|")[1])}
+    assert listed == KNOWN_NAMES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_setting_that_a_page_names_exists(page: Path) -> None:
+    named = {name for name in NAME.findall(page.read_text()) if not name.endswith("_")}
+    assert named - KNOWN_NAMES == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_policy_page_has_the_table_of_the_code() -> None:
+    words = {
+        Outcome.SUPERUSER: "as the superuser",
+        Outcome.SUPERUSER_DEPRECATED: "as the superuser, with a `Warning` header",
+        Outcome.REFUSE: "403",
+        Outcome.REFUSE_KEY_NEEDED: "403, a key is needed since 1.5",
+        Outcome.ANONYMOUS: "public flows",
+    }
+    flag = {True: "true", False: "false", None: "any"}
+    rows = [
+        f"| {row.era.value} | {flag[row.auto_login]} | {flag[row.skip_auth_auto_login]} | {words[row.api]} "
+        f"| {words[row.mcp]} |"
+        for row in TABLE
+    ]
+    page = (ROOT / "docs" / "policy.md").read_text().splitlines()
+    assert [line for line in page if line.startswith(("| <", "| >"))] == rows
