@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session
 from service.adapters.passwords import Argon2Hasher
 from service.adapters.vault import CHECK_TEXT, FernetVault, secret_from
 from service.domain import flows, users, variables
+from service.domain.errors import NotDecryptable
 from service.domain.usernames import by_name
 from service.settings import Settings, SettingsError
 from service.storage import ApiKey, Base, Flow, SecretCheck, User, schema
@@ -152,6 +153,7 @@ def _schema(engine: Engine, settings: Settings) -> None:
         if version == schema.code_version():
             return
         if version is not None and not schema.is_known(version):
+            _refuse_foreign(connection, versioned=True)
             raise BootError(
                 f"the database is at schema {version}, which is newer than this Keyturn: install the version that "
                 "it belongs to, or restore a backup"
@@ -167,11 +169,13 @@ def _schema(engine: Engine, settings: Settings) -> None:
         connection.commit()
 
 
-def _refuse_foreign(connection: Connection) -> None:
+def _refuse_foreign(connection: Connection, *, versioned: bool = False) -> None:
     """Stop before writing into a database that holds somebody else's tables, Langflow's above all."""
     names = set(connection.dialect.get_table_names(connection))
     connection.rollback()
-    if "user" in names:
+    ours = set(Base.metadata.tables)
+    # Every Keyturn that has a schema has checked its secret; Langflow shares the other names, and Alembic.
+    if SecretCheck.__tablename__ not in names and names & (ours | ({"alembic_version"} if versioned else set())):
         raise BootError(
             "the database holds tables of another program (Langflow's?): give Keyturn a database of its own with "
             "LANGFLOW_DATABASE_URL"
@@ -187,7 +191,11 @@ def _check_secret(session: Session, vault: FernetVault, source: str) -> None:
             "secret, or put it into KEYTURN_PREVIOUS_SECRET_KEYS"
         )
     for check in fitting:
-        if vault.decrypt(check.ciphertext) != CHECK_TEXT:
+        try:
+            intact = vault.decrypt(check.ciphertext) == CHECK_TEXT
+        except NotDecryptable:
+            intact = False
+        if not intact:
             raise BootError(f"the secret check {check.key_id} in the database is damaged: restore a backup")
     if vault.key_id not in {check.key_id for check in known}:
         session.add(SecretCheck(key_id=vault.key_id, ciphertext=vault.encrypt(CHECK_TEXT)))

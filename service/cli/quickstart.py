@@ -35,8 +35,8 @@ def quickstart(env_file: Path | None, host: str | None, port: int | None) -> Non
     refuse_taken_port(settings)
     facts = boot.prepare(settings)
     key = _first_key(settings) if facts.keys == 0 else None
-    text = _panel_text(settings, facts, key)
-    serve(settings, when_answering=lambda: _show(text))
+    panel, curl = _panel(settings, facts), _curl(settings, key)
+    serve(settings, when_answering=lambda: _show(panel, curl))
 
 
 def _first_key(settings: Settings) -> str | None:
@@ -47,26 +47,34 @@ def _first_key(settings: Settings) -> str | None:
         return keys.create(place.session, owner.id, "quickstart", None, utc_now())[1]
 
 
-def _panel_text(settings: Settings, facts: boot.Facts, key: str | None) -> str:
+def _panel(settings: Settings, facts: boot.Facts) -> str:
     password = facts.made_password or "as you set it, or as it was shown at the first start"
     lines = [
         f"Keyturn answers at   {address(settings)}",
         f"Superuser            {facts.superuser}",
         f"Password             {password}",
-        "",
-        "Run the demo flow:" if key else "Run the demo flow with a key of yours (a new one: keyturn api-key):",
-        "",
-        f"curl -X POST {address(settings)}/api/v1/run/{_FLOW} \\",
-        f"  -H 'x-api-key: {key or 'YOUR_KEY'}' \\",
-        "  -H 'content-type: application/json' \\",
-        '  -d \'{"input_value": "Hello"}\'',
     ]
-    if key:
-        lines += ["", "Password and key are shown this once. The flow keyturn-chat needs OPENAI_API_KEY."]
+    if facts.made_password:
+        lines += ["", "The password is shown this once."]
     return "\n".join(lines)
 
 
-def _show(text: str) -> None:
-    # The curl must survive a narrow terminal unbroken, so the lines are never wrapped.
-    width = max(map(len, text.splitlines())) + 6
-    Console(width=width, highlight=False).print(Panel(text, box=ROUNDED, padding=(1, 2)), markup=False)
+def _curl(settings: Settings, key: str | None) -> str:
+    intro = "Run the demo flow; the key is shown this once:" if key else "Run the demo flow with a key of yours:"
+    more = "The flow keyturn-chat needs OPENAI_API_KEY. More keys: keyturn api-key"
+    return f"""
+{intro}
+
+curl -X POST {address(settings)}/api/v1/run/{_FLOW} \\
+  -H 'x-api-key: {key or "YOUR_KEY"}' \\
+  -H 'content-type: application/json' \\
+  -d '{{"input_value": "Hello"}}'
+
+{more}
+"""
+
+
+def _show(panel: str, curl: str) -> None:
+    Console(width=78, highlight=False).print(Panel(panel, box=ROUNDED, expand=False, padding=(1, 2)), markup=False)
+    # Outside the box and never wrapped: it must survive being copied.
+    print(curl, flush=True)

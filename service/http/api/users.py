@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from flask import Response, request
 
@@ -34,15 +36,32 @@ def whoami() -> Response:
     return json_answer(user_body(caller().account))
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _strangers_only_where_sign_up_is_on(view: Callable[P, R]) -> Callable[P, R]:
+    """Refuse before the body is read: an anonymous request must cost nothing."""
+
+    @wraps(view)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        settings, identity = services().settings, visitor()
+        by_superuser = identity is not None and identity.is_superuser
+        if not by_superuser and (not settings.enable_signup or settings.auto_login):
+            raise Forbidden("Public user registration is disabled.")
+        return view(*args, **kwargs)
+
+    return checked
+
+
 @blueprint.post("/", endpoint="create")
+@_strangers_only_where_sign_up_is_on
 @blueprint.arguments(NewUserSchema)
 @blueprint.response(201, UserSchema)
 def create(body: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
     """Make a user: a superuser's act, or a sign-up where that is switched on."""
     own, identity = services(), visitor()
     if identity is None or not identity.is_superuser:
-        if not own.settings.enable_signup or own.settings.auto_login:
-            raise Forbidden("Public user registration is disabled.")
         own.login_limiter.check(f"signup:{request.remote_addr}")
     new = users.NewUser(
         body["username"], body["password"], is_active=own.settings.new_user_is_active, optins=body.get("optins")
