@@ -61,7 +61,7 @@ def _panel(settings: Settings, facts: boot.Facts) -> str:
 
 def _curl(settings: Settings, key: str | None) -> str:
     intro = "Run the demo flow; the key is shown this once:" if key else "Run the demo flow with a key of yours:"
-    more = "The flow keyturn-chat needs OPENAI_API_KEY. More keys: keyturn api-key"
+    more = f"The flow keyturn-chat needs OPENAI_API_KEY. More keys: LANGFLOW_CONFIG_DIR={settings.config_dir} keyturn api-key"
     return f"""
 {intro}
 
