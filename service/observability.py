@@ -35,5 +35,7 @@ def install(level: str, log_file: Path | None = None) -> None:
     handler.addFilter(_Redact())
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     root = logging.getLogger("service")
+    for former in root.handlers:
+        former.close()
     root.handlers, root.propagate = [handler], False
     root.setLevel(level.upper())

@@ -62,16 +62,18 @@ def _panel(settings: Settings, facts: boot.Facts) -> str:
 def _curl(settings: Settings, key: str | None) -> str:
     intro = "Run the demo flow; the key is shown this once:" if key else "Run the demo flow with a key of yours:"
     more = f"The flow keyturn-chat needs OPENAI_API_KEY. More keys: LANGFLOW_CONFIG_DIR={settings.config_dir} keyturn api-key"
-    return f"""
-{intro}
-
-curl -X POST {address(settings)}/api/v1/run/{_FLOW} \\
-  -H 'x-api-key: {key or "YOUR_KEY"}' \\
-  -H 'content-type: application/json' \\
-  -d '{{"input_value": "Hello"}}'
-
-{more}
-"""
+    lines = [
+        "",
+        intro,
+        "",
+        f"curl -X POST {address(settings)}/api/v1/run/{_FLOW} \\",
+        f"  -H 'x-api-key: {key or 'YOUR_KEY'}' \\",
+        "  -H 'content-type: application/json' \\",
+        '  -d \'{"input_value": "Hello"}\'',
+        "",
+        more,
+    ]
+    return "\n".join(lines)
 
 
 def _show(panel: str, curl: str) -> None:

@@ -101,6 +101,16 @@ class Invalid(DomainError):
     def field(cls, text: str, *loc: str | int, kind: str = "value_error") -> Invalid:
         return cls([Problem(loc, kind, text)])
 
+    @classmethod
+    def if_longer(cls, text: str, most: int, *loc: str | int) -> None:
+        """Refuse a text of more than ``most`` characters.
+
+        Raises:
+            Invalid: it is longer.
+        """
+        if len(text) > most:
+            raise cls.field(f"String should have at most {most} characters", *loc, kind="string_too_long")
+
 
 class FlowInvalid(DomainError):
     """The stored graph cannot be run as it is (a broken edge, a cycle, an unreadable node)."""

@@ -84,10 +84,7 @@ def create(
     Raises:
         Invalid: the name is too long, or the date is over.
     """
-    if name is not None and len(name) > NAME_LENGTH:
-        raise Invalid.field(
-            f"String should have at most {NAME_LENGTH} characters", "body", "name", kind="string_too_long"
-        )
+    Invalid.if_longer(name or "", NAME_LENGTH, "body", "name")
     if expires_at is not None and expires_at <= now:
         raise Invalid.field("Value error, expires_at is in the past", "body", "expires_at")
     key = generate()

@@ -33,9 +33,7 @@ def check_username(username: str) -> None:
     where = ("body", "username")
     if not username.strip():
         raise Invalid.field("String should have at least 1 character", *where, kind="string_too_short")
-    if len(username) > USERNAME_LENGTH:
-        text = f"String should have at most {USERNAME_LENGTH} characters"
-        raise Invalid.field(text, *where, kind="string_too_long")
+    Invalid.if_longer(username, USERNAME_LENGTH, *where)
     if username != username.strip() or not username.isprintable():
         raise Invalid.field("Value error, a username has no control characters and no space around it", *where)
 
@@ -48,6 +46,4 @@ def check_password(password: str, field: str = "password") -> None:
     """
     if not password:
         raise Invalid.field("String should have at least 1 character", "body", field, kind="string_too_short")
-    if len(password) > PASSWORD_LENGTH:
-        text = f"String should have at most {PASSWORD_LENGTH} characters"
-        raise Invalid.field(text, "body", field, kind="string_too_long")
+    Invalid.if_longer(password, PASSWORD_LENGTH, "body", field)

@@ -178,26 +178,17 @@ def _view(row: Variable, vault: Vault) -> VariableView:
 def _check_name(name: str) -> None:
     if not name:
         raise Rejected("Variable name cannot be empty")
-    if len(name) > NAME_LENGTH:
-        raise Invalid.field(
-            f"String should have at most {NAME_LENGTH} characters", "body", "name", kind="string_too_long"
-        )
+    Invalid.if_longer(name, NAME_LENGTH, "body", "name")
 
 
 def _check_value(value: str) -> None:
     if not value:
         raise Rejected("Variable value cannot be empty")
-    if len(value) > VALUE_LENGTH:
-        raise Invalid.field(
-            f"String should have at most {VALUE_LENGTH} characters", "body", "value", kind="string_too_long"
-        )
+    Invalid.if_longer(value, VALUE_LENGTH, "body", "value")
 
 
 def _checked_type(name: str) -> str:
-    if len(name) > TYPE_LENGTH:
-        raise Invalid.field(
-            f"String should have at most {TYPE_LENGTH} characters", "body", "type", kind="string_too_long"
-        )
+    Invalid.if_longer(name, TYPE_LENGTH, "body", "type")
     return name
 
 

@@ -16,7 +16,7 @@ from service.domain.errors import TweaksRefused
 from service.engine.component import Component, Draft, Setting
 from service.engine.fields import Field
 from service.engine.graph import Graph, Node, NodeField
-from service.engine.groups import resolve
+from service.engine.groups import Group, resolve
 
 #: Exported types whose values are plain data. Code, files, prompts, links, tools and what is not yet known stay shut.
 OPEN_TYPES = frozenset(
@@ -50,6 +50,23 @@ Requests = dict[int, dict[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
+class Addresses:
+    """Who can be addressed, by id and by display name; of several nodes with one display name it is the last."""
+
+    nodes: Mapping[str, Node]
+    groups: Mapping[str, Group]
+    index: Mapping[str, int]
+    all_groups: Mapping[str, Group]
+
+    @classmethod
+    def of(cls, graph: Graph) -> Addresses:
+        """Built once for a request, so that its cost does not grow with tweaks times nodes."""
+        nodes = {node.display_name: node for node in graph.nodes} | {node.id: node for node in graph.nodes}
+        groups = {group.display_name: group for group in graph.groups.values()} | dict(graph.groups)
+        return cls(nodes, groups, {node.id: node.index for node in graph.nodes}, graph.groups)
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One node as tweaks see it: its stored state and what its component declares."""
 
@@ -66,14 +83,15 @@ def settings(
     Raises:
         TweaksRefused: names every field that only the flow's author may set; nothing is applied then.
     """
-    wanted = _requests(graph, tweaks)
+    addresses = Addresses.of(graph)
+    wanted = _requests(graph, addresses, tweaks)
     refused = {
         name
         for index, fields in wanted.items()
         for name, value in fields.items()
         if not _allowed(targets[index], name, value)
     }
-    refused |= _unplaced(graph, targets, tweaks)
+    refused |= _unplaced(addresses, targets, tweaks)
     if refused:
         raise TweaksRefused(refused)
     return {index: _settings_of(targets[index].draft.node, fields) for index, fields in wanted.items() if fields}
@@ -81,13 +99,14 @@ def settings(
 
 def tweaked_directly(graph: Graph, tweaks: Mapping[str, object]) -> frozenset[int]:
     """Nodes whose ``input_value`` a tweak sets by the node's own id or display name."""
+    addresses = Addresses.of(graph)
     placed = (
-        pair for key, value in tweaks.items() if isinstance(value, Mapping) for pair in _placed(graph, key, value)
+        pair for key, value in tweaks.items() if isinstance(value, Mapping) for pair in _placed(addresses, key, value)
     )
     return frozenset(index for index, fields in placed if fields.get("input_value") is not None)
 
 
-def _requests(graph: Graph, tweaks: Mapping[str, object]) -> Requests:
+def _requests(graph: Graph, addresses: Addresses, tweaks: Mapping[str, object]) -> Requests:
     """Sort the tweaks by node; scalars at the top come last and win, as in Langflow."""
     wanted: Requests = {}
     everywhere: dict[str, object] = {}
@@ -95,10 +114,10 @@ def _requests(graph: Graph, tweaks: Mapping[str, object]) -> Requests:
         if not isinstance(value, Mapping):
             everywhere[key] = value
             continue
-        for index, fields in _placed(graph, key, value):
+        for index, fields in _placed(addresses, key, value):
             wanted.setdefault(index, {}).update(fields)
     for node in graph.nodes if everywhere else ():
-        present = {name: value for name, value in everywhere.items() if _has(node, name)}
+        present = {name: everywhere[name] for name in (*node.fields, "code") if name in everywhere}
         if present:
             wanted.setdefault(node.index, {}).update(present)
     return wanted
@@ -109,38 +128,31 @@ def _has(node: Node, name: str) -> bool:
     return name in node.fields or name == "code"
 
 
-def _placed(graph: Graph, key: str, fields: Mapping[str, object]) -> Iterator[tuple[int, dict[str, object]]]:
+def _placed(addresses: Addresses, key: str, fields: Mapping[str, object]) -> Iterator[tuple[int, dict[str, object]]]:
     """The node that ``key`` addresses, with the fields of it that exist; a group leads to its inner nodes."""
-    node = next((n for n in graph.nodes if n.id == key), None)
-    if node is None:
-        node = next((n for n in reversed(graph.nodes) if n.display_name == key), None)
+    node, group = addresses.nodes.get(key), addresses.groups.get(key)
     if node is not None:
         yield node.index, {name: value for name, value in fields.items() if _has(node, name)}
-        return
-    group = graph.groups.get(key) or next((g for g in graph.groups.values() if g.display_name == key), None)
-    if group is None:
-        return
-    index = {n.id: n.index for n in graph.nodes}
-    for name, value in fields.items():
-        if name in group.fields:
-            inner, field = resolve(group.fields[name], graph.groups)
-            if inner in index:
-                yield index[inner], {field: value}
+    elif group is not None:
+        for name in fields.keys() & group.fields.keys():
+            inner, field = resolve(group.fields[name], addresses.all_groups)
+            if inner in addresses.index:
+                yield addresses.index[inner], {field: fields[name]}
 
 
-def _unplaced(graph: Graph, targets: Sequence[Target], tweaks: Mapping[str, object]) -> set[str]:
+def _unplaced(addresses: Addresses, targets: Sequence[Target], tweaks: Mapping[str, object]) -> set[str]:
     """Closed fields that are spelled like a node: ``{"code": {"value": ...}}`` at the top.
 
     Such a tweak would reach nothing; it is refused so that one rule holds for every spelling.
     """
-    addresses = {n.id for n in graph.nodes} | {n.display_name for n in graph.nodes}
-    addresses |= graph.groups.keys() | {g.display_name for g in graph.groups.values()}
-    lost = [key for key, value in tweaks.items() if isinstance(value, Mapping) and key not in addresses]
+    lost = {key: value for key, value in tweaks.items() if isinstance(value, Mapping)}
+    lost = {key: value for key, value in lost.items() if key not in addresses.nodes and key not in addresses.groups}
     return {
         key
-        for key in lost
         for target in targets
-        if _has(target.draft.node, key) and not _allowed(target, key, tweaks[key])
+        if lost
+        for key in (*target.draft.node.fields, "code")
+        if key in lost and not _allowed(target, key, lost[key])
     }
 
 

@@ -52,8 +52,9 @@ def test_a_second_upgrade_does_nothing(connection: Connection) -> None:
 def test_an_upgrade_that_is_not_committed_leaves_nothing(database_url: URL) -> None:
     engine = create_engine(database_url)
     with engine.connect() as opened:
+        transaction = opened.begin()
         schema.upgrade(opened)
-        opened.rollback()
+        transaction.rollback()
         assert tables(opened) == set()
     engine.dispose()
 

@@ -115,10 +115,10 @@ ODD: list[Any] = [
 ]  # fmt: skip
 
 
-def deep(levels: int, kind: str) -> Any:
+def deep(levels: int, *keys: str) -> Any:
     value: Any = "core"
-    for _ in range(levels):
-        value = [value] if kind == "list" else {"value": value, "flow": value, "data": value, "proxy": value}
+    for level in range(levels):
+        value = {keys[level % len(keys)]: value} if keys else [value]
     return value
 
 
@@ -146,8 +146,8 @@ PATHS = sorted({path for path in paths(SMALL) if "outputs" not in path or path[-
 
 @pytest.mark.parametrize(
     "odd",
-    [*ODD, deep(900, "list"), deep(50, "dict")],
-    ids=lambda value: repr(value)[:24] if not isinstance(value, int) else "int",
+    [*ODD, deep(900), deep(400, "node", "flow", "data", "proxy")],
+    ids=lambda value: type(value).__name__,
 )
 def test_hostile_values_anywhere_are_refused_as_invalid_or_do_no_harm(runs: Runs, odd: Any) -> None:
     for path in PATHS[::3]:

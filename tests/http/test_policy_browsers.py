@@ -1,4 +1,4 @@
-"""The door for browsers, whose cookies other sites can send; and for MCP endpoints, which have a column of their own."""
+"""The door for browsers, whose cookies other sites can send, and for MCP endpoints."""
 
 from __future__ import annotations
 

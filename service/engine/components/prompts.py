@@ -40,7 +40,7 @@ def parse_mustache(template: str) -> Parts:
         ValueError: sections, partials and the like, which Langflow refuses too.
     """
     pieces = _MUSTACHE.split(template)
-    if any("{{" in literal for literal in pieces[::2]):
+    if "{{{" in template or any("{{" in literal for literal in pieces[::2]):
         raise ValueError("only {{name}} is allowed between double braces")
     names = [*pieces[1::2], None]
     return tuple(zip(pieces[::2], names, strict=True))

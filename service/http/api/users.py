@@ -26,6 +26,9 @@ from service.http.schemas.users import (
     user_body,
 )
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 blueprint = Blueprint("users", __name__, url_prefix="/api/v1/users", description="Users and superusers")
 
 
@@ -34,10 +37,6 @@ blueprint = Blueprint("users", __name__, url_prefix="/api/v1/users", description
 def whoami() -> Response:
     """Say whose credential this is."""
     return json_answer(user_body(caller().account))
-
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 def _strangers_only_where_sign_up_is_on(view: Callable[P, R]) -> Callable[P, R]:

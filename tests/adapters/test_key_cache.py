@@ -1,0 +1,156 @@
+"""Checked keys in memory: a revocation is seen at the very next request."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import URL, Engine, delete, event, select, update
+from sqlalchemy.orm import Session
+
+from service import boot
+from service.adapters import key_cache
+from service.adapters.key_cache import DataVersionCache, NoCache
+from service.domain import keys
+from service.settings import Settings
+from service.storage import ApiKey, User
+from service.storage.engine import create_engine
+from tests.support.client import Api
+
+
+@pytest.fixture
+def engine(make_settings: Callable[..., Settings], sqlite_url: URL) -> Iterator[Engine]:
+    boot.prepare(make_settings(sqlite_url))
+    made = create_engine(sqlite_url)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def cache(engine: Engine, sqlite_url: URL) -> Iterator[DataVersionCache]:
+    made = DataVersionCache(Path(str(sqlite_url.database)))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def digest(engine: Engine) -> str:
+    with Session(engine) as session:
+        owner = session.scalars(select(User.id)).one()
+        row, _ = keys.create(session, owner, None, None, datetime.now(UTC))
+        session.commit()
+        return row.digest
+
+
+def look_up(engine: Engine, digest: str) -> keys.KeyRecord | None:
+    with engine.connect() as connection:
+        return keys.find(connection, digest)
+
+
+def revoke(engine: Engine, digest: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(delete(ApiKey).where(ApiKey.digest == digest))
+
+
+def test_an_entry_is_found_while_nobody_commits(cache: DataVersionCache, engine: Engine, digest: str) -> None:
+    version, record = cache.version(), look_up(engine, digest)
+    cache.put(digest, version, record)
+    assert cache.get(digest, cache.version()) is record
+
+
+def test_a_revocation_is_seen_at_once(cache: DataVersionCache, engine: Engine, digest: str) -> None:
+    version = cache.version()
+    cache.put(digest, version, look_up(engine, digest))
+    revoke(engine, digest)
+    assert cache.get(digest, cache.version()) is None
+
+
+def test_a_look_up_that_a_revocation_overtakes_is_not_kept(
+    cache: DataVersionCache, engine: Engine, digest: str
+) -> None:
+    version, record = cache.version(), look_up(engine, digest)
+    revoke(engine, digest)
+    cache.put(digest, version, record)
+    assert cache.get(digest, cache.version()) is None
+
+
+def test_a_commit_of_another_program_is_seen(cache: DataVersionCache, engine: Engine, digest: str) -> None:
+    cache.put(digest, cache.version(), look_up(engine, digest))
+    other = create_engine(engine.url)
+    with other.begin() as connection:
+        connection.execute(update(User).values(is_active=False))
+    other.dispose()
+    assert cache.get(digest, cache.version()) is None
+
+
+def test_a_transaction_that_is_rolled_back_costs_no_entry(
+    cache: DataVersionCache, engine: Engine, digest: str
+) -> None:
+    cache.put(digest, cache.version(), look_up(engine, digest))
+    with engine.connect() as connection:
+        connection.execute(delete(ApiKey))
+        connection.rollback()
+    assert cache.get(digest, cache.version()) is not None
+
+
+def test_entries_that_begin_alike_are_never_mixed_up(cache: DataVersionCache) -> None:
+    version = cache.version()
+    cache.put("a" * 63 + "1", version, "one")
+    assert cache.get("a" * 63 + "2", version) is None
+
+
+def test_many_entries_do_not_fill_the_memory(cache: DataVersionCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_cache, "_MOST", 10)
+    version = cache.version()
+    for number in range(100):
+        cache.put(str(number), version, "record")
+    assert len(cache._entries) <= 10
+
+
+def test_an_entry_does_not_outlive_a_closed_watch(cache: DataVersionCache) -> None:
+    cache.put("digest", cache.version(), "record")
+    cache.close()
+    assert cache.get("digest", cache.version()) is None or not cache._entries
+
+
+def test_no_cache_keeps_nothing() -> None:
+    cache = NoCache()
+    cache.put("digest", cache.version(), "record")
+    assert cache.get("digest", cache.version()) is None
+
+
+def test_a_used_key_is_refused_at_the_next_request_after_its_revocation(app: Flask, api: Api) -> None:
+    made = api.post("/api_key/", json={"name": "to be revoked"}).json
+    caller = Api(app, made["api_key"], api.user_id)
+    assert caller.get("/users/whoami").status_code == 200
+    api.delete(f"/api_key/{made['id']}")
+    assert caller.get("/users/whoami").status_code == 403
+
+
+def test_a_key_is_refused_at_the_next_request_after_its_owner_is_deactivated(api: Api, other: Api) -> None:
+    assert other.get("/users/whoami").status_code == 200
+    api.patch(f"/users/{other.user_id}", json={"is_active": False})
+    assert other.get("/users/whoami").status_code == 403
+
+
+def test_a_revocation_during_a_look_up_holds_from_the_next_request(app: Flask, api: Api) -> None:
+    made = api.post("/api_key/", json={"name": "to be revoked"}).json
+    caller = Api(app, made["api_key"], api.user_id)
+    engine = app.extensions["keyturn"].engine
+    separate = create_engine(engine.url)
+
+    def revoke_meanwhile(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("SELECT") and "api_key" in statement:
+            with separate.begin() as connection:
+                connection.execute(delete(ApiKey).where(ApiKey.id == uuid.UUID(made["id"])))
+
+    event.listen(engine, "after_cursor_execute", revoke_meanwhile)
+    overtaken = caller.get("/users/whoami").status_code
+    event.remove(engine, "after_cursor_execute", revoke_meanwhile)
+    separate.dispose()
+    assert (overtaken, caller.get("/users/whoami").status_code) == (200, 403)

@@ -1,0 +1,136 @@
+"""Counts of key uses: none lost, none counted twice."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import URL, Engine, select, text
+from sqlalchemy.orm import Session
+
+from service import boot
+from service.adapters.usage import UsageCounter
+from service.domain import keys
+from service.settings import Settings
+from service.storage import ApiKey, User
+from service.storage.engine import create_engine
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def engine(make_settings: Callable[..., Settings], database_url: URL) -> Iterator[Engine]:
+    boot.prepare(make_settings(database_url))
+    made = create_engine(database_url, pool_size=10)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def key_id(engine: Engine) -> uuid.UUID:
+    return new_key(engine)
+
+
+@pytest.fixture
+def counter(engine: Engine) -> Iterator[UsageCounter]:
+    made = UsageCounter(engine)
+    yield made
+    made.close()
+
+
+def new_key(engine: Engine) -> uuid.UUID:
+    with Session(engine) as session:
+        owner = session.scalars(select(User.id)).one()
+        row, _ = keys.create(session, owner, None, None, datetime.now(UTC))
+        session.commit()
+        return row.id
+
+
+def uses(engine: Engine, key_id: uuid.UUID) -> tuple[int, datetime | None]:
+    with Session(engine) as session:
+        row = session.get_one(ApiKey, key_id)
+        return row.total_uses, row.last_used_at
+
+
+def together(count: int, work: Callable[[], None]) -> None:
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_key_that_was_not_used_has_no_uses(engine: Engine, key_id: uuid.UUID) -> None:
+    assert uses(engine, key_id) == (0, None)
+
+
+def test_uses_are_written_at_a_flush(engine: Engine, counter: UsageCounter, key_id: uuid.UUID) -> None:
+    counter.record(key_id, NOW)
+    counter.record(key_id, NOW + timedelta(seconds=5))
+    counter.flush()
+    assert uses(engine, key_id) == (2, NOW + timedelta(seconds=5))
+
+
+def test_uses_are_written_at_the_end(engine: Engine, counter: UsageCounter, key_id: uuid.UUID) -> None:
+    counter.record(key_id, NOW)
+    counter.close()
+    assert uses(engine, key_id)[0] == 1
+
+
+def test_a_second_flush_writes_nothing_again(engine: Engine, counter: UsageCounter, key_id: uuid.UUID) -> None:
+    counter.record(key_id, NOW)
+    counter.flush()
+    counter.flush()
+    assert uses(engine, key_id)[0] == 1
+
+
+def test_counts_are_exact_over_threads_and_flushes(engine: Engine, counter: UsageCounter, key_id: uuid.UUID) -> None:
+    def work() -> None:
+        for number in range(500):
+            counter.record(key_id, NOW)
+            if number % 100 == 0:
+                counter.flush()
+
+    together(8, work)
+    counter.close()
+    assert uses(engine, key_id)[0] == 4000
+
+
+def test_counts_are_exact_over_counters(engine: Engine, key_id: uuid.UUID) -> None:
+    other = new_key(engine)
+
+    def work() -> None:
+        own = UsageCounter(engine)
+        for _ in range(20):
+            own.record(key_id, NOW)
+            own.record(other, NOW)
+            own.flush()
+        own.close()
+
+    together(4, work)
+    assert (uses(engine, key_id)[0], uses(engine, other)[0]) == (80, 80)
+
+
+def test_uses_are_put_back_when_the_database_fails(engine: Engine, counter: UsageCounter, key_id: uuid.UUID) -> None:
+    counter.record(key_id, NOW)
+    rename(engine, "api_key", "out_of_reach")
+    counter.flush()
+    rename(engine, "out_of_reach", "api_key")
+    counter.record(key_id, NOW + timedelta(seconds=1))
+    counter.flush()
+    assert uses(engine, key_id) == (2, NOW + timedelta(seconds=1))
+
+
+def test_the_use_of_a_key_that_is_gone_hurts_nobody(engine: Engine, counter: UsageCounter, key_id: uuid.UUID) -> None:
+    counter.record(uuid.uuid4(), NOW)
+    counter.record(key_id, NOW)
+    counter.flush()
+    assert uses(engine, key_id)[0] == 1
+
+
+def rename(engine: Engine, name: str, to: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER TABLE {name} RENAME TO {to}"))

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from service.domain.errors import InputConflict, Invalid, TweaksRefused
+from tests.engine.conftest import Model, Runs
+from tests.engine.test_graph import grouped
+from tests.support import flows
+
+
+def sender_name(runs: Runs, tweaks: dict[str, Any], flow: Any = None) -> Any:
+    result = runs.answer(flow or flows.echo(), tweaks=tweaks)["outputs"][0]
+    return result["results"]["message"]["sender_name"]
+
+
+@pytest.mark.parametrize(
+    ("tweaks", "name"),
+    [
+        ({"ChatOutput-probe": {"sender_name": "Robo"}}, "Robo"),
+        ({"Chat Output": {"sender_name": "Robo"}}, "Robo"),
+        ({"ChatOutput": {"sender_name": "Robo"}}, "AI"),
+        ({"sender_name": "Robo"}, "Robo"),
+        ({"ChatOutput-probe": {"sender_name": {"value": "Robo"}}}, "Robo"),
+        ({"ChatOutput-probe": {"nope": 1}}, "AI"),
+        ({"Nope": {"sender_name": "Robo"}}, "AI"),
+        ({"nope": 1, "stream": False}, "AI"),
+        ({}, "AI"),
+    ],
+)
+def test_a_tweak_is_addressed_by_id_by_display_name_or_to_all_but_not_by_type(
+    runs: Runs, tweaks: dict[str, Any], name: str
+) -> None:
+    assert sender_name(runs, tweaks) == name
+
+
+def test_a_tweak_for_all_wins_over_a_tweak_for_one(runs: Runs) -> None:
+    assert sender_name(runs, {"sender_name": "All", "Chat Output": {"sender_name": "One"}}) == "All"
+
+
+def test_a_plain_value_is_taken_literally(runs: Runs) -> None:
+    text, end = flows.text_input(value="GREETING", load_from_db=True), flows.chat_output()
+    data = flows.flow([text, end], [flows.edge(text, "text", end, "input_value")])
+    tweaks = {"TextInput-a": {"input_value": "OTHER"}}
+    assert runs.engine.compile(data).bind(tweaks).variables == ()
+    assert runs.text(data, None, tweaks=tweaks, values={}) == "OTHER"
+
+
+def test_a_tweak_may_name_a_variable_for_an_open_field(runs: Runs) -> None:
+    tweaks = {"ChatOutput-probe": {"sender_name": {"value": "BOT_NAME", "load_from_db": True}}}
+    (use,) = runs.engine.compile(flows.echo()).bind(tweaks).variables
+    assert (use.name, use.secret) == ("BOT_NAME", False)
+
+
+def test_a_tweak_does_not_reach_other_runs(runs: Runs) -> None:
+    compiled = runs.engine.compile(flows.echo())
+    before = compiled._plan.steps
+    compiled.bind({"sender_name": "Robo"})
+    assert compiled._plan.steps is before
+    assert sender_name(runs, {}) == "AI"
+
+
+def test_an_edge_wins_over_a_tweak(runs: Runs) -> None:
+    assert runs.text(flows.prompt_chain(1), tweaks={"Prompt-0": {"text": "tweaked"}}) == "hello."
+
+
+def closed() -> Any:
+    """A flow with every kind of field that stays shut."""
+    model = flows.openai_model(base_url="")
+    template = model["data"]["node"]["template"]
+    template["python_code"] = flows.field("python_code", "", kind="code")
+    template["certificate"] = flows.field("certificate", "", kind="file", _input_type="FileInput")
+    template["webhook_url"] = flows.field("webhook_url", "")
+    template["local_path"] = flows.field("local_path", "")
+    template["access_token"] = flows.field("access_token", "")
+    template["pin"] = flows.field("pin", "", password=True)
+    template["seal"] = flows.field("seal", "", _input_type="SecretStrInput")
+    template["tools"] = flows.field("tools", "", kind="tools")
+    template["odd"] = flows.field("odd", "", kind="something new")
+    data = flows.chat_with_model(model)
+    ask = flows.prompt("Prompt-1", "Be {how}.", {"how": "brief"})
+    data["nodes"].append(ask)
+    data["edges"].append(flows.edge(ask, "prompt", model, "system_message"))
+    return data
+
+
+CLOSED = [
+    ("OpenAIModel-a", "OpenAI", "code"),
+    ("OpenAIModel-a", "OpenAI", "python_code"),
+    ("OpenAIModel-a", "OpenAI", "api_key"),
+    ("OpenAIModel-a", "OpenAI", "openai_api_base"),
+    ("OpenAIModel-a", "OpenAI", "certificate"),
+    ("OpenAIModel-a", "OpenAI", "webhook_url"),
+    ("OpenAIModel-a", "OpenAI", "local_path"),
+    ("OpenAIModel-a", "OpenAI", "access_token"),
+    ("OpenAIModel-a", "OpenAI", "pin"),
+    ("OpenAIModel-a", "OpenAI", "seal"),
+    ("OpenAIModel-a", "OpenAI", "tools"),
+    ("OpenAIModel-a", "OpenAI", "odd"),
+    ("ChatInput-probe", "Chat Input", "code"),
+    ("ChatInput-probe", "Chat Input", "files"),
+    ("Prompt-1", "Prompt Template", "template"),
+]
+VALUES: list[Any] = [
+    "http://127.0.0.1:9/v1", "", None, ["x"], {"value": "x"}, {"value": "NAME", "load_from_db": True},
+    {"load_from_db": True}, {"value": "x", "type": "str", "password": False, "_input_type": "StrInput"}, {},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize(("node_id", "display_name", "name"), CLOSED, ids=lambda value: value)
+def test_a_closed_field_is_refused_in_every_spelling(
+    runs: Runs, node_id: str, display_name: str, name: str, value: Any
+) -> None:
+    compiled = runs.engine.compile(closed())
+    for tweaks in ({node_id: {name: value}}, {display_name: {name: value}}, {name: value}):
+        with pytest.raises(TweaksRefused) as caught:
+            compiled.bind(tweaks)
+        assert caught.value.fields == (name,)
+
+
+def test_all_refused_fields_are_named_and_nothing_is_applied(runs: Runs) -> None:
+    tweaks = {"OpenAIModel-a": {"api_key": "x", "temperature": 1}, "template": "x", "code": "x"}
+    with pytest.raises(TweaksRefused) as caught:
+        runs.engine.compile(closed()).bind(tweaks)
+    assert caught.value.fields == ("api_key", "code", "template")
+
+
+def test_the_harmless_fields_of_the_same_node_stay_open(runs: Runs, model: Model) -> None:
+    tweaks = {"OpenAIModel-a": {"temperature": 1, "max_tokens": "9", "model_name": "gpt-4o"}, "how": "kind"}
+    runs.events(closed(), tweaks=tweaks)
+    asked = model.asked[0]
+    assert (asked.temperature, asked.max_tokens, asked.model) == (1.0, 9, "gpt-4o")
+    assert asked.messages[0].text == "Be kind."
+
+
+@pytest.mark.parametrize(
+    "tweaks",
+    [
+        {"provider": "Anthropic"},
+        {"provider": {"value": "OpenAI", "load_from_db": True}},
+        {"model": {"value": [{"name": "x", "provider": "Anthropic"}]}},
+        {"LanguageModelComponent-a": {"model": [{"name": "x", "provider": "Anthropic"}]}},
+        {"model": "x"},
+    ],
+    ids=repr,
+)
+def test_a_caller_cannot_send_the_key_to_another_provider(runs: Runs, tweaks: dict[str, Any]) -> None:
+    runs.providers["Anthropic"] = Model()
+    with pytest.raises(TweaksRefused):
+        runs.engine.compile(flows.chat_with_model()).bind(
+            {"LanguageModelComponent-a": tweaks} if "provider" in tweaks or "model" in tweaks else tweaks
+        )
+
+
+def test_a_caller_may_choose_another_model_of_the_same_provider(runs: Runs, model: Model) -> None:
+    tweaks = {
+        "LanguageModelComponent-a": {"model": [{"name": "gpt-4.1", "provider": "OpenAI"}], "provider": "OpenAI"}
+    }
+    runs.events(flows.chat_with_model(), tweaks=tweaks)
+    assert model.asked[0].model == "gpt-4.1"
+
+
+def test_a_caller_may_choose_the_model_where_none_is_stored(runs: Runs, model: Model) -> None:
+    empty = flows.language_model(key=flows.secret())
+    empty["data"]["node"]["template"]["model"]["value"] = ""
+    tweaks = {"LanguageModelComponent-a": {"model": [{"name": "gpt-4.1", "provider": "OpenAI"}]}}
+    runs.events(flows.chat_with_model(empty), tweaks=tweaks)
+    assert model.asked[0].api_key == "sk-canary-0123456789"
+
+
+def test_a_value_that_does_not_fit_its_field_names_the_field(runs: Runs) -> None:
+    with pytest.raises(Invalid) as caught:
+        runs.engine.compile(flows.chat_with_model()).bind({"LanguageModelComponent-a": {"temperature": "hot"}})
+    assert caught.value.problems[0].loc == ("body", "tweaks", "LanguageModelComponent-a", "temperature")
+
+
+@pytest.mark.parametrize("name", ["a_Prompt-1", "c_Prompt-2"])
+def test_the_fields_of_a_group_lead_to_the_inner_nodes(runs: Runs, name: str) -> None:
+    text = runs.text(grouped(), tweaks={"Group-1": {name: "tweaked"}})
+    assert text == ("1:hello 2:tweaked" if name == "c_Prompt-2" else "1:hello 2:outer")
+
+
+def test_a_closed_field_behind_a_group_stays_closed(runs: Runs) -> None:
+    data = grouped()
+    data["nodes"][1]["data"]["node"]["template"]["t"] = flows.field(
+        "t", "x", proxy={"id": "Prompt-1", "field": "template"}
+    )
+    with pytest.raises(TweaksRefused):
+        runs.engine.compile(data).bind({"My group": {"t": "evil"}})
+
+
+@pytest.mark.parametrize("key", ["ChatInput-probe", "Chat Input"])
+def test_an_input_that_also_comes_as_a_tweak_is_a_conflict(runs: Runs, key: str) -> None:
+    with pytest.raises(InputConflict, match="chat input"):
+        runs.events(flows.echo(), tweaks={key: {"input_value": "t"}})
+
+
+def test_the_conflict_is_found_before_the_run_begins(runs: Runs) -> None:
+    from service.domain.ports import RunInput, RunSpec
+
+    bound = runs.engine.compile(flows.echo()).bind({"Chat Input": {"input_value": "t"}})
+    with pytest.raises(InputConflict):
+        bound.run(RunSpec("f", "s", RunInput("hello")), {})
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_without_an_input_the_tweak_is_the_input(runs: Runs, value: str | None) -> None:
+    assert runs.text(flows.echo(), value, tweaks={"ChatInput-probe": {"input_value": "from tweak"}}) == "from tweak"
+
+
+def test_a_tweak_for_all_gives_way_to_the_input(runs: Runs) -> None:
+    assert runs.text(flows.echo(), tweaks={"input_value": "for all"}) == "hello"
