@@ -60,8 +60,9 @@ def free_port() -> int:
 @contextmanager
 def server(module: str, port: int, environment: dict[str, str]) -> Iterator[int]:
     """Run ``module:app`` under gunicorn with one gthread worker; yields the master's pid."""
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread",
-               "--threads", "16", "--keep-alive", "5", "--log-level", "error", "--no-control-socket", f"{module}:app"]  # fmt: skip
+    same = ["--worker-class", "gthread", "--threads", "16", "--keep-alive", "5", "--log-level", "error"]
+    same += ["--no-control-socket"]
+    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", *same, f"{module}:app"]
     process = subprocess.Popen(command, env=os.environ | environment)
     try:
         wait(port)
@@ -158,10 +159,9 @@ def compare(title: str, ours: Target, folder: Path, rounds: int, requests: int) 
     ratio = ours.cpu_per_request / bare.cpu_per_request
     print(f"\n{title} ({len(answer)} bytes, {rounds} rounds of {requests} requests)")
     for target in (ours, bare):
-        print(
-            f"  {target.name:<8} {target.requests / target.wall:7.0f} req/s"
-            f"   p50 {target.percentile(0.5) * 1e3:5.2f} ms   p99 {target.percentile(0.99) * 1e3:5.2f} ms   CPU {target.cpu_per_request * 1e6:5.0f} us"
-        )
+        rate, cpu = target.requests / target.wall, target.cpu_per_request * 1e6
+        p50, p99 = target.percentile(0.5) * 1e3, target.percentile(0.99) * 1e3
+        print(f"  {target.name:<8} {rate:7.0f} req/s   p50 {p50:5.2f} ms   p99 {p99:5.2f} ms   CPU {cpu:5.0f} us")
     print(f"  ratio of CPU per request: {ratio:.2f}")
     return ratio
 

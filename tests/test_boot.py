@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,19 @@ def test_four_processes_that_start_together_bootstrap_once(make_settings: Make, 
     for process in processes:
         process.join()
     assert sorted(outcomes, key=str) == [False, False, False, True]
+
+
+def test_a_boot_waits_for_the_one_before_it(make_settings: Make, database_url: URL) -> None:
+    settings = make_settings(database_url)
+    engine = boot.open_engine(settings)
+    second = threading.Thread(target=boot.prepare, args=(settings,))
+    with boot._lock(engine, database_url):
+        second.start()
+        second.join(0.5)
+        waited = second.is_alive()
+    second.join(30)
+    engine.dispose()
+    assert (waited, second.is_alive()) == (True, False)
 
 
 def test_the_first_boot_makes_the_superuser(make_settings: Make, database_url: URL) -> None:

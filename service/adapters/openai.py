@@ -80,6 +80,7 @@ class OpenAIProvider:
         timeout: longest time for one answer, in seconds; a flow can only ask for less.
         connect_timeout: longest time to reach the server, in seconds.
         max_retries: most retries of one request; a flow can only ask for fewer.
+        backoff: wait before the first retry, in seconds, where the provider names none; it doubles each time.
         max_clients: connections pools kept; one for each pair of credential and address.
     """
 
@@ -91,12 +92,14 @@ class OpenAIProvider:
         timeout: float = 120.0,
         connect_timeout: float = 10.0,
         max_retries: int = 3,
+        backoff: float = 0.5,
         max_clients: int = 32,
     ) -> None:
         self._base_url = base_url
         self._allowed = frozenset(filter(None, map(origin, (base_url, *allowed_base_urls))))
         self._timeout, self._connect_timeout = timeout, connect_timeout
         self._max_retries, self._max_clients = max_retries, max_clients
+        self._backoff = backoff
         self._pools: OrderedDict[tuple[bytes, str], _Pool] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -155,6 +158,10 @@ class OpenAIProvider:
         """How often a request may be repeated."""
         return max(0, min(request.max_retries, self._max_retries))
 
+    def pause(self, attempt: int) -> float:
+        """Seconds to wait after the failure of an attempt, counted from 0."""
+        return self._backoff * 2.0**attempt
+
     def limits(self, seconds: float) -> Any:
         """The SDK's timeouts for an attempt that may take ``seconds``."""
         import openai
@@ -187,7 +194,7 @@ def _attempts(
         except openai.APITimeoutError:
             raise
         except (openai.APIConnectionError, openai.APIStatusError) as error:
-            wait = _wait(error, attempt)
+            wait = _wait(error, provider.pause(attempt))
             if attempt == provider.retries(request) or wait is None or time.monotonic() + wait >= deadline:
                 raise
             time.sleep(wait)
@@ -196,7 +203,7 @@ def _attempts(
         return
 
 
-def _wait(error: Exception, attempt: int) -> float | None:
+def _wait(error: Exception, pause: float) -> float | None:
     """Seconds until a retry makes sense, or None when it does not."""
     status = getattr(error, "status_code", None)
     if status is not None and status not in _RETRIED and status < 500:
@@ -206,7 +213,7 @@ def _wait(error: Exception, attempt: int) -> float | None:
     try:
         wait = float(asked)
     except ValueError:
-        wait = 0.5 * 2**attempt
+        wait = pause
     return wait if 0 <= wait <= _MAX_WAIT else None
 
 

@@ -61,7 +61,6 @@ def _panel(settings: Settings, facts: boot.Facts) -> str:
 
 def _curl(settings: Settings, key: str | None) -> str:
     intro = "Run the demo flow; the key is shown this once:" if key else "Run the demo flow with a key of yours:"
-    more = f"The flow keyturn-chat needs OPENAI_API_KEY. More keys: LANGFLOW_CONFIG_DIR={settings.config_dir} keyturn api-key"
     lines = [
         "",
         intro,
@@ -71,7 +70,8 @@ def _curl(settings: Settings, key: str | None) -> str:
         "  -H 'content-type: application/json' \\",
         '  -d \'{"input_value": "Hello"}\'',
         "",
-        more,
+        "The flow keyturn-chat needs OPENAI_API_KEY. More keys:",
+        f"LANGFLOW_CONFIG_DIR={settings.config_dir} keyturn api-key",
     ]
     return "\n".join(lines)
 

@@ -164,7 +164,7 @@ def _allowed(target: Target, name: str, value: object) -> bool:
         return False
     if declared is None:
         return _CLOSED_NAME.search(name) is None
-    wished = _literal(stored, value)
+    wished = setting(stored, value)
     if wished.from_variable and declared.kind in ("provider", "model"):
         return False
     return target.component.accepts_tweak(target.draft, declared, wished.value)
@@ -175,11 +175,14 @@ def _open_type(stored: NodeField) -> bool:
 
 
 def _settings_of(node: Node, fields: Mapping[str, object]) -> dict[str, Setting]:
-    return {name: _literal(node.fields[name], value) for name, value in fields.items() if name in node.fields}
+    return {name: setting(node.fields[name], value) for name, value in fields.items() if name in node.fields}
 
 
-def _literal(stored: NodeField, value: object) -> Setting:
-    """What the tweak sets. Of a dict only ``value`` and ``load_from_db`` count, except for fields that hold dicts."""
+def setting(stored: NodeField, value: object) -> Setting:
+    """What a tweak sets a field to.
+
+    Of a dict only ``value`` and ``load_from_db`` count, except for fields that hold dicts: there it is the value.
+    """
     if stored.type == "NestedDict":
         return Setting(_unpacked(value))
     if not isinstance(value, Mapping):

@@ -26,7 +26,7 @@ def server() -> Iterator[Provider]:
 
 @pytest.fixture
 def adapter(make: Make, server: Provider) -> OpenAIProvider:
-    return make(base_url=server.url)
+    return make(base_url=server.url, backoff=0)
 
 
 @pytest.fixture
@@ -149,6 +149,36 @@ def test_a_stream_that_ends_early_is_not_taken_for_an_answer(adapter: OpenAIProv
     assert next(chunks).text == "You said: "
     with pytest.raises(ProviderFailed, match="cut the connection"):
         next(chunks)
+
+
+def test_a_cut_connection_is_tried_again_where_retries_are_left(adapter: OpenAIProvider, server: Provider) -> None:
+    server.failures.append("cut")
+    assert text(answer(adapter, request(max_retries=1))) == "You said: hi"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_is_no_completion_is_a_failure_of_the_provider(
+    adapter: OpenAIProvider, server: Provider, stream: bool
+) -> None:
+    server.failures.append("garbage")
+    with pytest.raises(ProviderFailed):
+        answer(adapter, request(stream=stream))
+
+
+def test_an_error_in_the_middle_of_a_stream_is_told_without_the_key(
+    adapter: OpenAIProvider, server: Provider
+) -> None:
+    server.failures.append("error")
+    server.reason = f"overloaded {KEY}"
+    with pytest.raises(ProviderFailed, match=r"overloaded \[removed\]"):
+        answer(adapter, request(stream=True))
+
+
+def test_connections_that_are_in_use_outlive_the_end_of_the_pool(adapter: OpenAIProvider, server: Provider) -> None:
+    chunks = adapter.complete(request(stream=True))
+    first = next(chunks)
+    adapter.close()
+    assert text([first, *chunks]) == "You said: hi"
 
 
 @pytest.mark.parametrize("stream", [False, True])

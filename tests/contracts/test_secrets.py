@@ -205,3 +205,9 @@ def test_no_line_of_any_library_holds_a_secret_even_at_debug(walk: Walk, collect
 
 def test_a_flow_keeps_the_name_of_a_variable_and_not_its_value(walk: Walk) -> None:
     assert CREDENTIAL not in json.dumps(walk.answers["create flow"])
+
+
+@pytest.mark.parametrize("secret", ["sk-canary0123456789", "kta_canary0123456789", "ktr_canary0123456789"])
+def test_a_key_that_reaches_the_log_after_all_is_cut(walk: Walk, secret: str) -> None:
+    logging.getLogger("service.somewhere").warning("tried %s", secret, exc_info=ValueError(secret))
+    assert "canary0123456789" not in walk.log_file.read_text("utf-8")

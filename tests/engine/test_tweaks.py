@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from service.domain.errors import InputConflict, Invalid, TweaksRefused
+from service.domain.ports import RunInput, RunSpec
+from service.engine.graph import NodeField
+from service.engine.tweaks import setting
 from tests.engine.conftest import Model, Runs
 from tests.engine.test_graph import grouped
 from tests.support import flows
@@ -198,8 +202,6 @@ def test_an_input_that_also_comes_as_a_tweak_is_a_conflict(runs: Runs, key: str)
 
 
 def test_the_conflict_is_found_before_the_run_begins(runs: Runs) -> None:
-    from service.domain.ports import RunInput, RunSpec
-
     bound = runs.engine.compile(flows.echo()).bind({"Chat Input": {"input_value": "t"}})
     with pytest.raises(InputConflict):
         bound.run(RunSpec("f", "s", RunInput("hello")), {})
@@ -212,3 +214,33 @@ def test_without_an_input_the_tweak_is_the_input(runs: Runs, value: str | None) 
 
 def test_a_tweak_for_all_gives_way_to_the_input(runs: Runs) -> None:
     assert runs.text(flows.echo(), tweaks={"input_value": "for all"}) == "hello"
+
+
+@pytest.mark.parametrize(
+    ("kind", "tweak", "value"),
+    [
+        ("dict", {"a": 1}, {"a": 1}),
+        ("dict", {"value": {"a": 1}}, {"a": 1}),
+        ("NestedDict", {"value": {"a": 1}}, {"value": {"a": 1}}),
+        ("NestedDict", '{"a": 1}', {"a": 1}),
+        ("NestedDict", "{", "{"),
+        ("str", {"value": "x", "display_name": "y"}, "x"),
+        ("str", {"display_name": "y"}, "stored"),
+    ],
+    ids=repr,
+)
+def test_a_dict_is_the_value_of_a_field_that_holds_dicts_and_a_description_for_others(
+    kind: str, tweak: Any, value: Any
+) -> None:
+    stored = NodeField("f", kind, "", "stored", from_variable=False, many=False, password=False, hidden=False)
+    assert setting(stored, tweak).value == value
+
+
+def test_a_flood_of_tweaks_costs_no_more_than_reading_it(runs: Runs) -> None:
+    compiled = runs.engine.compile(flows.prompt_chain(300))
+    flood: dict[str, Any] = {f"node-{at}": {"x": 1} for at in range(20_000)} | {
+        f"name{at}": 1 for at in range(20_000)
+    }
+    start = time.process_time()
+    compiled.bind(flood)
+    assert time.process_time() - start < 2

@@ -35,7 +35,8 @@ class Provider:
 
     Args:
         pieces: the answer; a stream sends one chunk for each.
-        failures: used up first, one for each request: a status, ``"cut"`` or ``"slow"``.
+        failures: used up first, one for each request: a status, ``"cut"``, ``"slow"``, ``"garbage"``
+            or ``"error"`` (in the middle of a stream).
         reason: the provider's words in a failure.
         retry_after: the header of a failure.
     """
@@ -70,10 +71,12 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if isinstance(failure, int):
                 self._refuse(failure)
+            elif failure == "garbage":
+                self._send_bytes(200, b"<html>not the answer</html>", "text/html")
             elif failure == "slow":
                 self.provider.go_on.wait(30)
             elif body.get("stream"):
-                self._stream(body, cut=failure == "cut")
+                self._stream(body, cut=failure)
             elif failure == "cut":
                 self.close_connection = True
             else:
@@ -95,9 +98,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, error)
 
     def _send(self, status: int, content: Json) -> None:
-        data = json.dumps(content).encode()
+        self._send_bytes(status, json.dumps(content).encode(), "application/json")
+
+    def _send_bytes(self, status: int, data: bytes, kind: str) -> None:
         self.send_response(status)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(data)))
         if self.provider.retry_after is not None:
             self.send_header("retry-after", self.provider.retry_after)
@@ -112,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _pieces(self, body: Json) -> tuple[str, ...]:
         return self.provider.pieces or ("You said: ", _said(body))
 
-    def _stream(self, body: Json, *, cut: bool) -> None:
+    def _stream(self, body: Json, *, cut: str | None) -> None:
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("connection", "close")
@@ -120,6 +125,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         for at, piece in enumerate(self._pieces(body)):
             self._event(body, [_delta({"content": piece}, None)])
+            if at == 0 and cut == "error":
+                self._event(body, [], error={"message": self.provider.reason})
             if at == 0 and cut:
                 return
             if at == 0:
