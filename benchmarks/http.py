@@ -62,6 +62,7 @@ def server(module: str, port: int, environment: dict[str, str]) -> Iterator[int]
     """Run ``module:app`` under gunicorn with one gthread worker; yields the master's pid."""
     same = ["--worker-class", "gthread", "--threads", "16", "--keep-alive", "5", "--log-level", "error"]
     same += ["--no-control-socket"]
+    same += ["--no-control-socket"]
     command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", *same, f"{module}:app"]
     process = subprocess.Popen(command, env=os.environ | environment)
     try:

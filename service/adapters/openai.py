@@ -97,7 +97,7 @@ class OpenAIProvider:
     ) -> None:
         self._base_url = base_url
         self._allowed = frozenset(filter(None, map(origin, (base_url, *allowed_base_urls))))
-        self._timeout, self._connect_timeout = timeout, connect_timeout
+        self._timeout, self.connect_timeout = timeout, connect_timeout
         self._max_retries, self._max_clients = max_retries, max_clients
         self._backoff = backoff
         self._pools: OrderedDict[tuple[bytes, str], _Pool] = OrderedDict()
@@ -162,12 +162,6 @@ class OpenAIProvider:
         """Seconds to wait after the failure of an attempt, counted from 0."""
         return self._backoff * 2.0**attempt
 
-    def limits(self, seconds: float) -> Any:
-        """The SDK's timeouts for an attempt that may take ``seconds``."""
-        import openai
-
-        return openai.Timeout(seconds, connect=min(seconds, self._connect_timeout))
-
 
 def _new_client(api_key: str, base_url: str) -> openai.OpenAI:
     import openai
@@ -190,7 +184,7 @@ def _attempts(
         if seconds <= 0:
             raise RunTimedOut("The model provider did not answer in time.")
         try:
-            answer = _send(client, request, provider.limits(seconds))
+            answer = _send(client, request, openai.Timeout(seconds, connect=min(seconds, provider.connect_timeout)))
         except openai.APITimeoutError:
             raise
         except (openai.APIConnectionError, openai.APIStatusError) as error:

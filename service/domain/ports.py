@@ -5,7 +5,7 @@ Adapters and the engine implement these; tests of the domain may bring their own
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -64,7 +64,7 @@ class BoundFlow(Protocol):
     def variables(self) -> Sequence[VariableUse]:
         """The variables that this run will read; resolve these and no others."""
 
-    def run(self, spec: RunSpec, values: Mapping[str, str]) -> Iterator[Event]:
+    def run(self, spec: RunSpec, values: Mapping[str, str]) -> Generator[Event, None, None]:
         """Run the flow; the last event is ``end`` with ``{"outputs": [...]}`` of one RunOutputs.
 
         Args:

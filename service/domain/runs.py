@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from service.domain import variables
-from service.domain.errors import FlowInvalid, InputConflict, NotFound
+from service.domain.errors import FlowInvalid, NotFound
 from service.domain.ports import BoundFlow, CompiledFlow, Event, FlowEngine, RunInput, RunSpec, Snapshots, Vault
 from service.storage.flows import Flow
 
@@ -114,13 +114,24 @@ class FlowRunner:
 
 
 def events(prepared: Prepared, asked: RunRequest) -> Iterator[Event]:
-    """Run, and yield Langflow's events; the last is ``end`` with the whole result."""
-    spec = _spec(prepared, asked)
-    for event in prepared.bound.run(spec, prepared.values):
-        if event.name == "end":
-            yield Event("end", {"result": {"session_id": prepared.session_id, "outputs": event.data["outputs"]}})
-        else:
-            yield event
+    """Run, and yield Langflow's events; the last is ``end`` with the whole result.
+
+    Closing the iterator ends the run and the provider's stream.
+
+    Raises:
+        DomainError: what can be told before anything runs, at once; the rest while iterating.
+    """
+    running = prepared.bound.run(_spec(prepared, asked), prepared.values)
+    return _with_session(running, prepared.session_id)
+
+
+def _with_session(running: Generator[Event, None, None], session_id: str) -> Iterator[Event]:
+    with closing(running):
+        for event in running:
+            if event.name == "end":
+                yield Event("end", {"result": {"session_id": session_id, "outputs": event.data["outputs"]}})
+            else:
+                yield event
 
 
 def result(prepared: Prepared, asked: RunRequest) -> dict[str, Any]:
@@ -141,21 +152,6 @@ def advanced(prepared: Prepared, inputs: list[RunInput], outputs: list[str]) -> 
             if event.name == "end":
                 found.extend(event.data["outputs"])  # type: ignore[arg-type]
     return {"session_id": prepared.session_id, "outputs": found}
-
-
-def refuse_double_input(asked: RunRequest) -> None:
-    """Refuse an input that is given twice, as Langflow does.
-
-    Raises:
-        InputConflict: ``input_value`` and a tweak of a chat input both set it.
-    """
-    if not asked.input_value:
-        return
-    for name, value in asked.tweaks.items():
-        if isinstance(value, Mapping) and "ChatInput" in name.replace(" ", "") and "input_value" in value:
-            raise InputConflict(
-                "If you pass an input_value to the chat input, you cannot pass a tweak with the same name."
-            )
 
 
 def in_background(work: Callable[[], object]) -> None:

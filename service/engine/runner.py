@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from types import GeneratorType
 
 from service.domain.errors import (
@@ -62,7 +62,7 @@ class BoundFlow:
         """The variables that a run reads."""
         return self._variables
 
-    def run(self, spec: RunSpec, values: Mapping[str, str]) -> Iterator[Event]:
+    def run(self, spec: RunSpec, values: Mapping[str, str]) -> Generator[Event, None, None]:
         """Run the flow; see ``domain.ports.BoundFlow``. What can be refused is refused before this returns.
 
         Raises:

@@ -35,7 +35,6 @@ _run_body, _advanced_body = RunBodySchema(), AdvancedBodySchema()
 def run(flow_id: str) -> Response:
     """Run a flow by id or endpoint name; ``?stream=true`` answers with events as they happen."""
     asked = _asked(request)
-    runs.refuse_double_input(asked)
     prepared = _prepared(flow_id, asked)
     if asked.stream:
         return _streamed(_frames(runs.events(prepared, asked)))
