@@ -44,6 +44,11 @@ class Account:
             **optins,
         )
 
+    @property
+    def optins(self) -> dict[str, bool]:
+        """The choices that Langflow's pages remember, by name."""
+        return {name: getattr(self, name) for name in OPTINS}
+
 
 OPTINS = ("github_starred", "dialog_dismissed", "discord_clicked")
 

@@ -15,7 +15,7 @@ from service.http.identity import ACCESS_COOKIE, REFRESH_COOKIE, identify
 from service.http.parsing import Blueprint
 from service.http.policy import passes_openly, superuser_account
 from service.http.schemas.fields import Text, WireSchema
-from service.http.schemas.users import UserSchema, user_body
+from service.http.schemas.users import UserSchema
 
 blueprint = Blueprint("auth", __name__, url_prefix="/api/v1", description="Sign in and out")
 
@@ -110,8 +110,8 @@ def current_session() -> dict[str, Any]:
         identity = identify(request, services(), keys_only=False)
     except (CredentialRefused, Forbidden):
         identity = None
-    user = user_body(identity.account) if identity else None
-    return {"authenticated": identity is not None, "user": user, "store_api_key": None}
+    account = identity.account if identity else None
+    return {"authenticated": account is not None, "user": account, "store_api_key": None}
 
 
 def _answer(tokens: accounts.Tokens) -> Response:

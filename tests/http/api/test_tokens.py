@@ -115,3 +115,16 @@ def test_signing_in_is_limited_per_address(make_app, sqlite_url) -> None:  # typ
     guesses = [client.post("/api/v1/login", data={"username": "a", "password": "b"}) for _ in range(6)]
     assert [answer.status_code for answer in guesses] == [401] * 5 + [429]
     assert guesses[-1].headers["Retry-After"] == guesses[-1].json["retry_after"]
+
+
+def test_the_session_tells_who_is_signed_in(client: FlaskClient) -> None:
+    token = sign_in(client)["access_token"]
+    told = client.get("/api/v1/session").json
+    assert (told["authenticated"], told["store_api_key"]) == (True, None)
+    assert told["user"] == client.get("/api/v1/users/whoami", headers={"Authorization": f"Bearer {token}"}).json
+
+
+def test_a_session_that_has_ended_is_nobodys_and_no_error(client: FlaskClient, clock: Clock) -> None:
+    sign_in(client)
+    clock.forward(seconds=3601)
+    assert client.get("/api/v1/session").json == {"authenticated": False, "user": None, "store_api_key": None}
