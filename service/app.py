@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from service.engine import EmbeddedEngine, Limits
 from service.http import cors, db, errors, policy
 from service.http.api import auth, flows, keys, monitor, runs, users, variables
 from service.settings import Settings
+from service.start_screen import start_screen
 from service.storage.engine import is_memory
 
 _BLUEPRINTS = (monitor, auth, users, keys, variables, flows, runs)
@@ -47,7 +49,10 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         service.boot.BootError: the database or the secret cannot be used.
     """
     observability.install(settings.log_level, settings.log_file)
-    boot.prepare(settings)
+    facts = boot.prepare(settings)
+    if facts.made_password:
+        # gunicorn was started without our configuration, so nobody has shown it yet, and nobody can later.
+        print(start_screen(settings, facts), file=sys.stderr, flush=True)
     app = _App("service", static_folder=None)
     app.config.update(_flask_config(settings))
     app.json.sort_keys = False  # type: ignore[attr-defined]

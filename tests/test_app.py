@@ -1,0 +1,22 @@
+"""The composition root."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from flask import Flask
+from sqlalchemy import URL
+
+
+def test_a_generated_password_is_shown_by_the_first_start_and_never_again(
+    make_app: Callable[..., Flask], sqlite_url: URL, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = make_app(sqlite_url, superuser_password="")
+    shown = re.search(r"Password +(\S+)", capsys.readouterr().err)
+    assert shown
+    form = {"username": "administrator", "password": shown[1]}
+    assert app.test_client().post("/api/v1/login", data=form).status_code == 200
+    make_app(sqlite_url, superuser_password="")
+    assert capsys.readouterr().err == ""
