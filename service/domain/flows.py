@@ -18,6 +18,8 @@ from service.storage.flows import Flow
 
 NAME_LENGTH = 255
 MOST_AT_ONCE = 500
+#: Exports have some twenty levels. Far more of them could be stored and then not be written out again.
+MOST_LEVELS = 200
 
 #: What a caller may set; ids, owners and times are the server's.
 EDITABLE = (
@@ -178,6 +180,8 @@ def check(fields: Mapping[str, Any]) -> None:
                 raise Invalid.field(f"Value error, Flow must have {part}", "body", "data")
             if not isinstance(data[part], list):
                 raise Invalid.field(f"Value error, the flow's {part} must be a list", "body", "data")
+        if _is_deeper(data, MOST_LEVELS):
+            raise Invalid.field(f"Value error, the flow has more than {MOST_LEVELS} levels", "body", "data")
     access = fields.get("access_type")
     if access is not None and access not in {"PRIVATE", "PUBLIC"}:
         raise Invalid.field("Input should be 'PRIVATE' or 'PUBLIC'", "body", "access_type", kind="enum")
@@ -199,6 +203,16 @@ def _filtered(user_id: uuid.UUID, folder_id: uuid.UUID | None, *, components_onl
 
 def _has_nodes(data: Mapping[str, Any] | None) -> bool:
     return bool(data and data.get("nodes"))
+
+
+def _is_deeper(content: Any, levels: int) -> bool:
+    parts = [content]
+    for _ in range(levels):
+        below = (part.values() if isinstance(part, dict) else part for part in parts)
+        parts = [item for items in below for item in items if isinstance(item, dict | list)]
+        if not parts:
+            return False
+    return True
 
 
 def _taken(session: Session, user_id: uuid.UUID, match: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from typing import Any, NoReturn
 
@@ -69,11 +70,24 @@ def read_json(req: Request) -> Any:
     if req.mimetype and not req.is_json:
         raise UnsupportedMediaType
     try:
-        return json.loads(raw)
+        return loads(raw)
     except (ValueError, RecursionError) as error:
         position = getattr(error, "pos", 0)
         problem = Problem(("body", position), "json_invalid", "JSON decode error", {"error": "The body is not JSON"})
         raise Invalid([problem]) from None
+
+
+def loads(raw: bytes) -> Any:
+    """Parse JSON as its standard has it.
+
+    Python's NaN, its Infinity and numbers that become infinite are refused: PostgreSQL does not store them,
+    and no other client can read them.
+
+    Raises:
+        ValueError: the text is no JSON.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(raw, parse_float=_finite, parse_constant=_finite)
 
 
 def problems_of(messages: dict[str, Any]) -> list[Problem]:
@@ -112,6 +126,13 @@ def flag(name: str, *, default: bool = False) -> bool:
     raise Invalid.field(
         "Input should be a valid boolean, unable to interpret input", "query", name, kind="bool_parsing"
     )
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number in JSON")
+    return number
 
 
 def _collect(content: Any, loc: tuple[str | int, ...], found: list[Problem]) -> None:

@@ -228,3 +228,16 @@ def test_a_flow_comes_back_as_it_was_stored(world: World) -> None:
     data = flows.chat_with_model()
     stored = world.callers["admin"].post("/flows/", json={"name": "as it is", "data": data}).json
     assert json.dumps(stored["data"]) == json.dumps(data)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_a_number_that_json_does_not_have_is_refused(world: World, number: str) -> None:
+    body = f'{{"name": "n", "data": {{"nodes": [], "edges": [], "x": {number}}}}}'
+    answer = world.callers["admin"].post("/flows/", data=body, content_type=JSON)
+    assert answer.status_code == 422
+
+
+def test_a_flow_that_is_nested_too_deeply_to_be_read_again_is_refused(world: World) -> None:
+    data = '{"nodes": [], "edges": [], "x": ' + "[" * 300 + "]" * 300 + "}"
+    answer = world.callers["admin"].post("/flows/", data=f'{{"name": "d", "data": {data}}}', content_type=JSON)
+    assert [problem["loc"] for problem in answer.json["detail"]] == [["body", "data"]]

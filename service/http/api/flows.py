@@ -17,7 +17,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from service.domain import flows
 from service.domain.errors import Invalid, NotFound, Problem, Rejected
 from service.http.db import services, session
-from service.http.parsing import Blueprint, flag, path_id, problems_of, read_json
+from service.http.parsing import Blueprint, flag, loads, path_id, problems_of, read_json
 from service.http.policy import caller
 from service.http.schemas.flows import (
     FlowChangesSchema,
@@ -189,7 +189,7 @@ def _documents(raw: bytes) -> list[Any]:
 
 def _flows_in(raw: bytes) -> list[Any]:
     try:
-        content = json.loads(raw)
+        content = loads(raw)
     except (ValueError, RecursionError):
         problem = Problem(("body", "file"), "json_invalid", "The file is not JSON")
         raise Invalid([problem]) from None
