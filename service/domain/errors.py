@@ -172,6 +172,14 @@ class ComponentFailed(RunFailed):
     """The component's own failure."""
 
 
+class FetchFailed(ComponentFailed):
+    """An outgoing request got no usable answer."""
+
+
+class AddressRefused(ComponentFailed):
+    """An outgoing request would have gone where flows must not reach. The text names the host, nothing else."""
+
+
 class ProviderFailed(RunFailed):
     """A model provider refused, failed or could not be reached."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, Protocol
 
 EventName = Literal["add_message", "token", "end", "error"]
@@ -30,11 +31,15 @@ class VariableUse:
 
 @dataclass(frozen=True, slots=True)
 class RunInput:
-    """What goes into a run: a value for the input components of a kind, or for named ones."""
+    """What goes into a run: a value for the input components of a kind, or for named ones.
+
+    ``payload`` is the body of a webhook's request, for the flow's Webhook component.
+    """
 
     value: str | None = None
     type: str = "chat"
     components: tuple[str, ...] = ()
+    payload: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +69,15 @@ class BoundFlow(Protocol):
     def variables(self) -> Sequence[VariableUse]:
         """The variables that this run will read; resolve these and no others."""
 
-    def run(self, spec: RunSpec, values: Mapping[str, str]) -> Generator[Event, None, None]:
+    def run(
+        self, spec: RunSpec, values: Mapping[str, str], context: RunContext | None = None
+    ) -> Generator[Event, None, None]:
         """Run the flow; the last event is ``end`` with ``{"outputs": [...]}`` of one RunOutputs.
 
         Args:
             spec: inputs, outputs and session.
             values: variable name -> value, for the names in ``variables`` that could be resolved.
+            context: what belongs to the flow's owner; without one there is no history, no file and no other flow.
 
         Raises:
             RunFailed: or one of its subclasses; nothing is yielded after that.
@@ -101,16 +109,57 @@ class FlowEngine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """One turn of a conversation with a model."""
+class Image:
+    """A picture for a model: its media type (``image/png``) and its bytes."""
 
-    role: Literal["system", "user", "assistant"]
+    media_type: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool that a model may call. ``parameters`` is a JSON Schema of type object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A model's wish to call a tool. ``arguments`` is JSON text as the model wrote it, which may be broken."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One turn of a conversation with a model.
+
+    Args:
+        images: pictures of a user's turn.
+        tool_calls: what an assistant's turn asked for.
+        tool_call_id: of a tool's turn, the call that ``text`` answers.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
     text: str
+    images: tuple[Image, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """What a component asks of a chat model. Times are seconds."""
+    """What a component asks of a chat model. Times are seconds.
+
+    Args:
+        options: further parameters of the provider's own API, by name, from the stored flow.
+        tools: what the model may call; ``tool_choice`` names the one that it has to call.
+        api_version: Azure OpenAI's ``api-version``.
+    """
 
     model: str
     messages: tuple[ChatMessage, ...]
@@ -123,6 +172,10 @@ class ModelRequest:
     timeout: float = 120.0
     max_retries: int = 2
     stream: bool = False
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    api_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +189,11 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True)
 class ModelChunk:
-    """A piece of an answer: text, and, usually with the last piece, the usage."""
+    """A piece of an answer: text; with the last piece, usually, the usage and the complete tool calls."""
 
     text: str = ""
     usage: TokenUsage | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 class ModelProvider(Protocol):
@@ -161,6 +215,138 @@ class ModelProviders(Protocol):
 
     def get(self, name: str) -> ModelProvider | None:
         """The provider, or None when this server has none of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebRequest:
+    """An outgoing HTTP request that a flow asks for. ``timeout`` is seconds for all of it, redirects included."""
+
+    url: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    timeout: float = 30.0
+    follow_redirects: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class WebResponse:
+    """What came back: header names in lower case, the body within the server's size limit, the last address."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes = field(repr=False)
+    url: str
+    redirects: tuple[tuple[str, int], ...] = ()
+
+    def text(self) -> str:
+        """The body as text, in the charset that the answer names, else UTF-8."""
+        kind = self.headers.get("content-type", "")
+        charset = kind.partition("charset=")[2].split(";")[0].strip().strip('"') or "utf-8"
+        try:
+            return self.content.decode(charset, "replace")
+        except LookupError:
+            return self.content.decode("utf-8", "replace")
+
+
+class WebClient(Protocol):
+    """The one way out for addresses that come from a flow, a caller or a model."""
+
+    def send(self, request: WebRequest) -> WebResponse:
+        """Send a request; every status is an answer, 4xx and 5xx too.
+
+        Raises:
+            AddressRefused: the address, or one that it redirects to, is not one that flows may reach.
+            FetchFailed: no answer, or one that is too large.
+            RunTimedOut: no answer in time.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """One line of a chat history; ``time`` is aware, in UTC.
+
+    ``properties``, ``content_blocks``, ``category`` and ``session_metadata`` are Langflow's, as JSON.
+    """
+
+    id: str
+    session_id: str
+    text: str
+    sender: str
+    sender_name: str
+    time: datetime
+    context_id: str = ""
+    files: tuple[str, ...] = ()
+    error: bool = False
+    edit: bool = False
+    category: str = "message"
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    content_blocks: Sequence[Any] = ()
+    session_metadata: Mapping[str, Any] | None = None
+    duration: int | None = None
+    run_id: str | None = None
+
+
+class ChatHistory(Protocol):
+    """The messages of one flow of one owner; no query leads outside it."""
+
+    def add(self, message: StoredMessage) -> None:
+        """Add a message, or replace the one with its id. It is durable before the run's answer is sent."""
+
+    def load(
+        self,
+        session_id: str,
+        *,
+        context_id: str = "",
+        sender: str = "",
+        sender_name: str = "",
+        limit: int = 100,
+        newest_first: bool = False,
+    ) -> list[StoredMessage]:
+        """The last ``limit`` messages of a session, oldest first unless told; an empty filter does not filter."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """A file that the flow's owner has uploaded."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+
+class Uploads(Protocol):
+    """The uploaded files of one owner. A reference is what an upload answered with, never a path of the server."""
+
+    def read(self, reference: str) -> UploadedFile:
+        """Return the file.
+
+        Raises:
+            NotFound: none such, or somebody else's.
+        """
+
+
+class SubFlows(Protocol):
+    """The other flows of the same owner."""
+
+    def run(
+        self, identifier: str, spec: RunInput, tweaks: Mapping[str, Any], session_id: str
+    ) -> Sequence[Mapping[str, Any]]:
+        """Run a flow by id or name and return its ``outputs``.
+
+        Raises:
+            NotFound: none such, or somebody else's.
+            RunTooLarge: flows that run flows are nested too deeply.
+            DomainError: as for any run.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What belongs to the owner of the flow that runs."""
+
+    history: ChatHistory | None = None
+    uploads: Uploads | None = None
+    flows: SubFlows | None = None
 
 
 class Snapshots(Protocol):

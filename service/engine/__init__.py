@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from service.domain.ports import ModelProviders
+from service.domain.ports import ModelProviders, WebClient
+from service.engine.component import Outside
 from service.engine.graph import parse
 from service.engine.limits import Limits
 from service.engine.plan import compile_plan
@@ -19,10 +20,11 @@ class EmbeddedEngine:
     Args:
         providers: the language models of this server, by Langflow's provider name.
         limits: bounds of flows and runs.
+        web: the way out for addresses that flows name; without one, components that need it cannot run.
     """
 
-    def __init__(self, providers: ModelProviders, limits: Limits | None = None) -> None:
-        self._providers = providers
+    def __init__(self, providers: ModelProviders, limits: Limits | None = None, web: WebClient | None = None) -> None:
+        self._outside = Outside(providers, web)
         self._limits = limits or Limits()
 
     def compile(self, data: Mapping[str, object]) -> CompiledFlow:
@@ -33,4 +35,4 @@ class EmbeddedEngine:
             FlowInvalid: the graph cannot be run.
         """
         graph = parse(data, max_nodes=self._limits.max_nodes)
-        return CompiledFlow(compile_plan(graph, self._providers, self._limits))
+        return CompiledFlow(compile_plan(graph, self._outside, self._limits))

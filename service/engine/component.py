@@ -22,7 +22,7 @@ from time import monotonic
 from typing import ClassVar, Literal
 
 from service.domain.errors import ComponentFailed, RunTimedOut, RunTooLarge
-from service.domain.ports import ModelProviders, TokenUsage, VariableUse
+from service.domain.ports import ModelProviders, RunContext, TokenUsage, VariableUse, WebClient
 from service.engine.fields import OPEN_KINDS, Field
 from service.engine.graph import Node
 from service.engine.limits import Limits
@@ -33,6 +33,19 @@ Role = Literal["inner", "chat_input", "text_input", "other_input", "chat_output"
 INPUT_ROLES: frozenset[Role] = frozenset({"chat_input", "text_input", "other_input"})
 OUTPUT_ROLES: frozenset[Role] = frozenset({"chat_output", "other_output"})
 CHAT_ROLES: frozenset[Role] = frozenset({"chat_input", "chat_output"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What an engine reaches outside this process; the same for every flow.
+
+    Args:
+        providers: the language models, by Langflow's provider name.
+        web: the way out for addresses; without one, components that need it cannot run.
+    """
+
+    providers: ModelProviders
+    web: WebClient | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +133,16 @@ class Run:
     """What all components of one run share. Made for one run and thrown away with it."""
 
     __slots__ = (
-        "components", "deadline", "flow_id", "limits", "produced",
-        "providers", "run_id", "session_id", "steps", "stream", "usage",
+        "components", "context", "deadline", "flow_id", "limits", "outside", "produced",
+        "run_id", "session_id", "steps", "stream", "usage",
     )  # fmt: skip
 
     def __init__(
-        self, flow_id: str, session_id: str, run_id: str, *, stream: bool, providers: ModelProviders, limits: Limits
-    ) -> None:
+        self, flow_id: str, session_id: str, run_id: str, *, stream: bool, outside: Outside, limits: Limits,
+        context: RunContext,
+    ) -> None:  # fmt: skip
         self.flow_id, self.session_id, self.run_id, self.stream = flow_id, session_id, run_id, stream
-        self.providers, self.limits = providers, limits
+        self.outside, self.limits, self.context = outside, limits, context
         self.components: dict[int, Component] = {}
         self.usage: dict[int, TokenUsage] = {}
         self.deadline = monotonic() + limits.wall_seconds

@@ -13,7 +13,7 @@ from heapq import heapify, heappop, heappush
 from service.domain.errors import FlowInvalid, Invalid, UnknownComponents
 from service.domain.ports import ModelProviders, VariableUse
 from service.engine.catalogue import CATALOGUE
-from service.engine.component import INPUT_ROLES, OUTPUT_ROLES, Component, Draft, Inlet, Role, Setting, Step
+from service.engine.component import INPUT_ROLES, OUTPUT_ROLES, Component, Draft, Inlet, Outside, Role, Setting, Step
 from service.engine.fields import Field, Unfit, coerce
 from service.engine.graph import Edge, Graph, Node
 from service.engine.limits import Limits
@@ -39,7 +39,7 @@ class Plan:
     targets: tuple[Target, ...] = field(repr=False)
     variables: tuple[VariableUse, ...]
     wiring: _Wiring = field(repr=False)
-    providers: ModelProviders = field(repr=False)
+    outside: Outside = field(repr=False)
     limits: Limits
 
 
@@ -53,7 +53,7 @@ class _Wiring:
     ancestors: tuple[tuple[int, ...], ...]
 
 
-def compile_plan(graph: Graph, providers: ModelProviders, limits: Limits) -> Plan:
+def compile_plan(graph: Graph, outside: Outside, limits: Limits) -> Plan:
     """Check and plan a graph.
 
     Raises:
@@ -63,11 +63,11 @@ def compile_plan(graph: Graph, providers: ModelProviders, limits: Limits) -> Pla
     components = _components(graph)
     edges = tuple(_checked(edge, graph, components) for edge in graph.edges)
     wiring = _wire(graph, edges, components)
-    targets = tuple(_target(n, components[n.index], wiring, providers, NO_SETTINGS) for n in graph.nodes)
+    targets = tuple(_target(n, components[n.index], wiring, outside.providers, NO_SETTINGS) for n in graph.nodes)
     prepared = _prepare_all(targets)
     steps = tuple(_step(targets[at], prepared[at], targets, wiring) for at in wiring.order)
     variables = tuple(use for step in steps for use in step.uses)
-    return Plan(graph, steps, targets, variables, wiring, providers, limits)
+    return Plan(graph, steps, targets, variables, wiring, outside, limits)
 
 
 def retarget(plan: Plan, changes: Mapping[int, Mapping[str, Setting]]) -> tuple[Step, ...]:
@@ -82,7 +82,7 @@ def retarget(plan: Plan, changes: Mapping[int, Mapping[str, Setting]]) -> tuple[
 
 def _changed(plan: Plan, step: Step, settings: Mapping[str, Setting]) -> Step:
     node = plan.graph.nodes[step.index]
-    target = _target(node, step.component, plan.wiring, plan.providers, settings)
+    target = _target(node, step.component, plan.wiring, plan.outside.providers, settings)
     for name, setting in settings.items():
         declared = target.declared.get(name)
         if declared is not None and not setting.from_variable and name not in target.draft.linked:

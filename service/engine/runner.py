@@ -15,7 +15,7 @@ from service.domain.errors import (
     RunTooLarge,
     VariableMissing,
 )
-from service.domain.ports import Event, RunInput, RunSpec, VariableUse
+from service.domain.ports import Event, RunContext, RunInput, RunSpec, VariableUse
 from service.engine import tweaks as tweaking
 from service.engine.component import CHAT_ROLES, INPUT_ROLES, OUTPUT_ROLES, Run, Step
 from service.engine.fields import Unfit, coerce
@@ -26,6 +26,9 @@ from service.engine.values import STOPPED, Message, new_id
 logger = logging.getLogger(__name__)
 
 Made = dict[str, object]
+
+#: Whose runs have no history, no files and no other flows.
+_NOBODY = RunContext()
 
 
 class CompiledFlow:
@@ -62,7 +65,9 @@ class BoundFlow:
         """The variables that a run reads."""
         return self._variables
 
-    def run(self, spec: RunSpec, values: Mapping[str, str]) -> Generator[Event, None, None]:
+    def run(
+        self, spec: RunSpec, values: Mapping[str, str], context: RunContext | None = None
+    ) -> Generator[Event, None, None]:
         """Run the flow; see ``domain.ports.BoundFlow``. What can be refused is refused before this returns.
 
         Raises:
@@ -80,8 +85,9 @@ class BoundFlow:
             spec.session_id,
             new_id(),
             stream=spec.stream,
-            providers=plan.providers,
+            outside=plan.outside,
             limits=plan.limits,
+            context=context or _NOBODY,
         )
         return self._execute(spec, values, given, run)
 

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
-from service.domain.ports import TokenUsage
-from service.engine.component import Run
+from service.domain.ports import RunContext, TokenUsage
+from service.engine.component import Outside, Run
 from service.engine.limits import Limits
 from service.engine.results import dump
 from service.engine.values import STOPPED, Data, Message, ModelChoice, Table, new_id, text_of, total_usage
+
+NO_MODELS: Any = {}
 
 
 @pytest.mark.parametrize(
@@ -48,12 +50,12 @@ def test_usage_adds_up() -> None:
 
 def test_a_model_shows_its_key_neither_in_its_repr_nor_in_an_answer() -> None:
     model = ModelChoice("OpenAI", "gpt-4o", "sk-canary")
-    run = Run("f", "s", "r", stream=False, providers={}, limits=Limits())
+    run = Run("f", "s", "r", stream=False, outside=Outside(NO_MODELS), limits=Limits(), context=RunContext())
     assert "canary" not in repr(model) + repr(dump([model], run))
 
 
 def test_records_and_tables_go_out_as_json() -> None:
-    run = Run("f", "s", "r", stream=False, providers={}, limits=Limits())
+    run = Run("f", "s", "r", stream=False, outside=Outside(NO_MODELS), limits=Limits(), context=RunContext())
     assert dump(Table([{"a": 1}]), run) == [{"a": 1}]
     assert dump(Data({"a": 1}), run) == {"text_key": "text", "data": {"a": 1}, "default_value": ""}
 

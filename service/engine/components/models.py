@@ -55,7 +55,7 @@ class ModelComponent(Component):
         message = Message("", source=self.source())
         if request.stream:
             self._announce(message)
-        provider = self.run.providers.get(self._chosen().provider)
+        provider = self.run.outside.providers.get(self._chosen().provider)
         if provider is None:
             raise self.fail(f"This server has no model provider named {self._chosen().provider}.")
         chunks = provider.complete(request)
