@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from service.domain.errors import ComponentFailed, RunTimedOut, RunTooLarge
 from service.domain.ports import ModelProviders, RunContext, TokenUsage, VariableUse, WebClient
@@ -27,6 +27,9 @@ from service.engine.fields import OPEN_KINDS, Field
 from service.engine.graph import Node
 from service.engine.limits import Limits
 from service.engine.values import Source, text_of
+
+if TYPE_CHECKING:
+    from service.engine.tools import ToolPlan
 
 #: ``chat`` and ``text`` inputs take the caller's value; outputs are what a run answers with.
 Role = Literal["inner", "chat_input", "text_input", "other_input", "chat_output", "other_output"]
@@ -111,6 +114,10 @@ class Step:
         origin: step of the first incoming edge, or None.
         ancestors: all steps that this one depends on.
         in_session: it has a session_id field that no edge fills.
+        tools: what an agent that is connected to it may call.
+        in_loop: a loop runs it, not the flow.
+        body: of a loop, the steps that run once for each item, in order.
+        feedback: of a loop, the step and output whose value is an item's result, or None.
     """
 
     index: int
@@ -127,6 +134,10 @@ class Step:
     origin: int | None
     ancestors: tuple[int, ...]
     in_session: bool
+    tools: tuple[ToolPlan, ...] = ()
+    in_loop: bool = False
+    body: tuple[int, ...] = ()
+    feedback: tuple[int, str] | None = None
 
 
 class Run:
@@ -194,9 +205,15 @@ class Component:
 
     names: ClassVar[tuple[str, ...]] = ()
     display_name: ClassVar[str] = ""
+    #: What a model reads about it when it is a tool, unless the flow's author has written something else.
+    description: ClassVar[str] = ""
     role: ClassVar[Role] = "inner"
     fields: ClassVar[tuple[Field, ...]] = ()
     outputs: ClassVar[tuple[Output, ...]] = ()
+    #: The body of a webhook's request goes into its field ``data``.
+    takes_payload: ClassVar[bool] = False
+    #: Of a loop, the output that an edge may lead back into.
+    feedback_output: ClassVar[str | None] = None
     #: The artifact of an output shows a message's record instead of its text.
     shows_record: ClassVar[bool] = False
 
@@ -255,3 +272,17 @@ class Component:
     def source(self) -> Source:
         """How messages name this component as their origin."""
         return self.step.node_id, self.display_name, self.display_name
+
+
+class Loop(Component):
+    """A component that the runner asks for items; the steps between its item output and the way back run for each."""
+
+    __slots__ = ()
+
+    def items(self) -> list[object]:
+        """What to run the body for."""
+        raise NotImplementedError
+
+    def collect(self, items: list[object], results: list[object]) -> dict[str, object]:
+        """The values of the outputs, made of what came back for each item (``STOPPED`` where nothing did)."""
+        raise NotImplementedError

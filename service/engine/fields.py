@@ -27,12 +27,14 @@ class Field:
         kind: decides how a stored value is read and whether a tweak may set it.
         default: value when the export has none, or an empty one where emptiness means "not set".
         many: collects every incoming edge in a list.
+        tool: description of the argument for an agent, which may set the field when the component is its tool.
     """
 
     name: str
     kind: Kind = "text"
     default: object = None
     many: bool = False
+    tool: str | None = None
 
 
 class Unfit(ValueError):

@@ -215,8 +215,8 @@ def _read_edge(raw: object) -> Link:
     proxy = _proxy(end, "field")
     if proxy:
         target, name = proxy
-    if name is None and "name" in end:
-        raise FlowInvalid(f"The edge from {source} to {target} makes a loop, which this engine cannot run.")
+    if name is None:
+        name = end.get("name")  # the way back of a loop leads into an output
     if not isinstance(name, str) or not isinstance(output, str) or max(len(name), len(output)) > MAX_HANDLE:
         raise FlowInvalid(f"The edge from {source} to {target} does not say which fields it connects.")
     return Link(source, output, target, name)

@@ -12,6 +12,7 @@ class Limits:
     Args:
         max_nodes: nodes of a flow after its groups are opened.
         max_steps: component executions in one run.
+        max_loop_items: items of one loop.
         wall_seconds: seconds from the start of a run to its end.
         max_input_bytes: UTF-8 bytes of the input value.
         max_output_bytes: characters that all components of a run may produce together.
@@ -19,6 +20,7 @@ class Limits:
 
     max_nodes: int = 500
     max_steps: int = 1000
+    max_loop_items: int = 1000
     wall_seconds: float = 300.0
     max_input_bytes: int = 1_000_000
     max_output_bytes: int = 10_000_000

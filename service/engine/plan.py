@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
 
 from service.domain.errors import FlowInvalid, Invalid, UnknownComponents
 from service.domain.ports import ModelProviders, VariableUse
 from service.engine.catalogue import CATALOGUE
-from service.engine.component import INPUT_ROLES, OUTPUT_ROLES, Component, Draft, Inlet, Outside, Role, Setting, Step
+from service.engine.component import Component, Draft, Inlet, Outside, Role, Setting, Step
 from service.engine.fields import Field, Unfit, coerce
 from service.engine.graph import Edge, Graph, Node
 from service.engine.limits import Limits
+from service.engine.tools import TOOL_OUTPUT, planned, toolkit
 from service.engine.tweaks import Target
+from service.engine.wiring import Wiring, wire
 
-#: Which input a run starts from when there are several, by what its id contains (Langflow's rule).
-_STARTS = ("webhook", "chat")
 NO_SETTINGS: Mapping[str, Setting] = {}
 
 
@@ -38,19 +37,9 @@ class Plan:
     steps: tuple[Step, ...]
     targets: tuple[Target, ...] = field(repr=False)
     variables: tuple[VariableUse, ...]
-    wiring: _Wiring = field(repr=False)
+    wiring: Wiring = field(repr=False)
     outside: Outside = field(repr=False)
     limits: Limits
-
-
-@dataclass(frozen=True, slots=True)
-class _Wiring:
-    """The edges by node, worked out once."""
-
-    incoming: tuple[tuple[Edge, ...], ...]
-    outgoing: tuple[tuple[Edge, ...], ...]
-    order: tuple[int, ...]
-    ancestors: tuple[tuple[int, ...], ...]
 
 
 def compile_plan(graph: Graph, outside: Outside, limits: Limits) -> Plan:
@@ -62,7 +51,7 @@ def compile_plan(graph: Graph, outside: Outside, limits: Limits) -> Plan:
     """
     components = _components(graph)
     edges = tuple(_checked(edge, graph, components) for edge in graph.edges)
-    wiring = _wire(graph, edges, components)
+    wiring = wire(graph, edges, components)
     targets = tuple(_target(n, components[n.index], wiring, outside.providers, NO_SETTINGS) for n in graph.nodes)
     prepared = _prepare_all(targets)
     steps = tuple(_step(targets[at], prepared[at], targets, wiring) for at in wiring.order)
@@ -110,89 +99,19 @@ def _checked(edge: Edge, graph: Graph, components: tuple[type[Component], ...]) 
     source, target = graph.nodes[edge.source], graph.nodes[edge.target]
     outputs = [output.name for output in components[edge.source].outputs]
     name = outputs[0] if not edge.output and len(outputs) == 1 else edge.output
-    if name not in outputs:
+    if name not in outputs and name != TOOL_OUTPUT:
         raise FlowInvalid(f"An edge starts at the output {name} of {source.display_name}, which does not exist.")
-    declared = {item.name for item in components[edge.target].fields}
-    if edge.field not in declared and edge.field not in target.fields:
+    component = components[edge.target]
+    known = {item.name for item in component.fields} | {component.feedback_output}
+    if edge.field not in known and edge.field not in target.fields:
         raise FlowInvalid(f"An edge leads to the field {edge.field} of {target.display_name}, which does not exist.")
     return Edge(edge.source, name, edge.target, edge.field)
-
-
-def _wire(graph: Graph, edges: tuple[Edge, ...], components: tuple[type[Component], ...]) -> _Wiring:
-    incoming: list[list[Edge]] = [[] for _ in graph.nodes]
-    outgoing: list[list[Edge]] = [[] for _ in graph.nodes]
-    for edge in edges:
-        incoming[edge.target].append(edge)
-        outgoing[edge.source].append(edge)
-    order = _ordered(graph, incoming, outgoing)
-    active = _active(graph, incoming, outgoing, components)
-    ancestors = _ancestors(order, incoming, components)
-    return _Wiring(
-        tuple(map(tuple, incoming)), tuple(map(tuple, outgoing)), tuple(at for at in order if at in active), ancestors
-    )
-
-
-def _ordered(graph: Graph, incoming: list[list[Edge]], outgoing: list[list[Edge]]) -> list[int]:
-    """Sources before targets; among equals the export's order, so that a flow always runs the same way."""
-    waiting = [len({edge.source for edge in edges}) for edges in incoming]
-    ready = [at for at, count in enumerate(waiting) if count == 0]
-    heapify(ready)
-    order = []
-    while ready:
-        at = heappop(ready)
-        order.append(at)
-        for target in {edge.target for edge in outgoing[at]}:
-            waiting[target] -= 1
-            if waiting[target] == 0:
-                heappush(ready, target)
-    if len(order) < len(graph.nodes):
-        stuck = [node.display_name for node in graph.nodes if waiting[node.index] > 0]
-        raise FlowInvalid(f"These components wait for each other in a cycle: {', '.join(stuck[:10])}.")
-    return order
-
-
-def _active(
-    graph: Graph, incoming: list[list[Edge]], outgoing: list[list[Edge]], components: tuple[type[Component], ...]
-) -> set[int]:
-    """Everything connected with the input that the run starts from; all nodes when there is none.
-
-    A flow may hold a second, separate chain, such as the loading of documents; a chat does not run it.
-    """
-    inputs = [node for node in graph.nodes if components[node.index].role in INPUT_ROLES]
-    start = next((node.index for word in _STARTS for node in inputs if word in node.id.lower()), None)
-    if start is None:
-        return set(range(len(graph.nodes)))
-    seen, pending = {start}, [start]
-    while pending:
-        at = pending.pop()
-        near = {edge.source for edge in incoming[at]} | {edge.target for edge in outgoing[at]}
-        pending.extend(near - seen)
-        seen |= near
-    return seen
-
-
-def _ancestors(
-    order: Iterable[int], incoming: list[list[Edge]], components: tuple[type[Component], ...]
-) -> tuple[tuple[int, ...], ...]:
-    """For each output node, every node before it; others do not need to know."""
-    found: list[tuple[int, ...]] = [()] * len(components)
-    for at in order:
-        if components[at].role not in OUTPUT_ROLES:
-            continue
-        seen: set[int] = set()
-        pending = [at]
-        while pending:
-            near = {edge.source for edge in incoming[pending.pop()]} - seen
-            seen |= near
-            pending.extend(near)
-        found[at] = tuple(sorted(seen))
-    return tuple(found)
 
 
 def _target(
     node: Node,
     component: type[Component],
-    wiring: _Wiring,
+    wiring: Wiring,
     providers: ModelProviders,
     changes: Mapping[str, Setting],
 ) -> Target:
@@ -222,11 +141,15 @@ def _prepare_all(targets: tuple[Target, ...]) -> list[object]:
     return prepared
 
 
-def _step(target: Target, prepared: object, targets: tuple[Target, ...], wiring: _Wiring) -> Step:
+def _step(target: Target, prepared: object, targets: tuple[Target, ...], wiring: Wiring) -> Step:
     draft, node, component = target.draft, target.draft.node, target.component
     incoming, outgoing = wiring.incoming[node.index], wiring.outgoing[node.index]
     used = {edge.output for edge in outgoing}
-    made = [output for output in component.outputs if not outgoing or output.name in used]
+    made = [output for output in component.outputs if not used or output.name in used]
+    methods = [(output.name, getattr(component, output.method)) for output in made]
+    if TOOL_OUTPUT in used:
+        methods.append((TOOL_OUTPUT, toolkit))
+    body = wiring.loops.get(node.index)
     return Step(
         index=node.index,
         node_id=node.id,
@@ -236,12 +159,16 @@ def _step(target: Target, prepared: object, targets: tuple[Target, ...], wiring:
         prepared=prepared,
         inlets=tuple(_inlet(edge, target) for edge in incoming),
         uses=tuple(_uses(target)),
-        methods=tuple((output.name, getattr(component, output.method)) for output in made),
+        methods=tuple(methods),
         shown=node.outputs or tuple(output.name for output in component.outputs),
         neighbours=_neighbours(incoming, outgoing, targets),
         origin=incoming[0].source if incoming else None,
         ancestors=wiring.ancestors[node.index],
         in_session="session_id" in target.declared and "session_id" not in draft.linked,
+        tools=planned(component, draft) if TOOL_OUTPUT in used else (),
+        in_loop=node.index in wiring.in_loops(),
+        body=() if body is None else body.members,
+        feedback=None if body is None or body.back is None else (body.back.source, body.back.output),
     )
 
 

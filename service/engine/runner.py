@@ -17,7 +17,7 @@ from service.domain.errors import (
 )
 from service.domain.ports import Event, RunContext, RunInput, RunSpec, VariableUse
 from service.engine import tweaks as tweaking
-from service.engine.component import CHAT_ROLES, INPUT_ROLES, OUTPUT_ROLES, Run, Step
+from service.engine.component import CHAT_ROLES, INPUT_ROLES, OUTPUT_ROLES, Loop, Run, Step
 from service.engine.fields import Unfit, coerce
 from service.engine.plan import Plan, retarget
 from service.engine.results import Json, message_event, step_result
@@ -91,15 +91,16 @@ class BoundFlow:
         )
         return self._execute(spec, values, given, run)
 
-    def _given(self, source: RunInput) -> dict[tuple[str, str], str]:
-        """The input value by (node id, field), for the input components that it is meant for."""
+    def _given(self, source: RunInput) -> dict[tuple[str, str], object]:
+        """What the caller brings, by (node id, field): the input value, or a webhook's payload."""
+        if source.payload is not None:
+            self._check_size(source.payload)
+            return {(step.node_id, "data"): source.payload for step in self._steps if step.component.takes_payload}
         value = source.value
         if value is None:
             return {}
-        limit = self._plan.limits.max_input_bytes
-        if len(value) > limit or len(value.encode("utf-8", "surrogatepass")) > limit:
-            raise RunTooLarge(f"The input is larger than {limit} bytes.")
-        given = {}
+        self._check_size(value)
+        given: dict[tuple[str, str], object] = {}
         for step in self._steps:
             if step.component.role not in INPUT_ROLES or not _is_meant(step, source):
                 continue
@@ -111,20 +112,51 @@ class BoundFlow:
                 given[step.node_id, "input_value"] = value
         return given
 
+    def _check_size(self, value: str) -> None:
+        limit = self._plan.limits.max_input_bytes
+        if len(value) > limit or len(value.encode("utf-8", "surrogatepass")) > limit:
+            raise RunTooLarge(f"The input is larger than {limit} bytes.")
+
     def _execute(
-        self, spec: RunSpec, values: Mapping[str, str], given: Mapping[tuple[str, str], str], run: Run
+        self, spec: RunSpec, values: Mapping[str, str], given: Mapping[tuple[str, str], object], run: Run
     ) -> Generator[Event, None, None]:
-        results: dict[int, Made] = {}
+        execution = _Execution(self._steps, values, given, run)
         for step in self._steps:
-            run.tick()
-            fields = _fields(step, results, values, run)
-            if fields is None:
-                continue
-            if given and step.component.role in INPUT_ROLES:
-                fields["input_value"] = given.get((step.node_id, "input_value"), fields.get("input_value"))
-            component = run.components[step.index] = step.component(step, run, fields)
-            made: Made = {}
-            try:
+            if not step.in_loop:
+                yield from execution.perform(step)
+        yield Event("end", {"outputs": [_run_outputs(self._steps, spec, execution.results, run)]})
+
+
+class _Execution:
+    """The running of one flow: what its steps have made so far."""
+
+    __slots__ = ("_given", "_run", "_steps", "_values", "results")
+
+    def __init__(
+        self,
+        steps: tuple[Step, ...],
+        values: Mapping[str, str],
+        given: Mapping[tuple[str, str], object],
+        run: Run,
+    ) -> None:
+        self._steps, self._values, self._given, self._run = steps, values, given, run
+        self.results: dict[int, Made] = {}
+
+    def perform(self, step: Step) -> Generator[Event, None, None]:
+        """Run one step, or leave it out when every branch that leads to it was stopped."""
+        run = self._run
+        run.tick()
+        fields = _fields(step, self.results, self._values, run)
+        if fields is None:
+            return
+        if self._given and step.component.role in INPUT_ROLES:
+            fields.update((name, value) for (node, name), value in self._given.items() if node == step.node_id)
+        component = run.components[step.index] = step.component(step, run, fields)
+        made: Made = {}
+        try:
+            if isinstance(component, Loop):
+                made = yield from self._loop(step, component)
+            else:
                 for name, method in step.methods:
                     value = method(component)
                     if isinstance(value, GeneratorType):
@@ -132,14 +164,31 @@ class BoundFlow:
                     else:
                         run.produce(_size(value))
                     made[name] = value
-            except Exception as error:
-                raise _translated(step, error) from None
-            results[step.index] = made
-            if run.stream and step.component.role in CHAT_ROLES:
-                for value in made.values():
-                    if isinstance(value, Message) and value.id is not None:
-                        yield message_event(value, run)
-        yield Event("end", {"outputs": [_run_outputs(self._steps, spec, results, run)]})
+        except Exception as error:
+            raise _translated(step, error) from None
+        self.results[step.index] = made
+        if run.stream and step.component.role in CHAT_ROLES:
+            for value in made.values():
+                if isinstance(value, Message) and value.id is not None:
+                    yield message_event(value, run)
+
+    def _loop(self, step: Step, loop: Loop) -> Generator[Event, None, Made]:
+        """Run a loop's body once for each item."""
+        items = loop.items()
+        if len(items) > self._run.limits.max_loop_items:
+            raise RunTooLarge(f"A loop has more than {self._run.limits.max_loop_items} items.")
+        results: list[object] = []
+        by_index = {other.index: other for other in self._steps}
+        for item in items if step.feedback is not None else ():
+            self.results[step.index] = {
+                name: item if name == loop.feedback_output else STOPPED for name in step.shown
+            }
+            for member in step.body:
+                self.results.pop(member, None)
+                yield from self.perform(by_index[member])
+            source, output = step.feedback or (0, "")
+            results.append(self.results.get(source, {}).get(output, STOPPED))
+        return loop.collect(items, results)
 
 
 _CONFLICT = "If you pass an input_value to the {} input, you cannot pass a tweak with the same name."
