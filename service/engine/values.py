@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from os import urandom
+from typing import Any
 
 from service.domain.ports import TokenUsage
 
@@ -52,6 +53,7 @@ class Message:
         state: ``partial`` while a model is still writing, else ``complete``.
         extra: keys that an unstored message shows first in its ``data``.
         begun: True when a stream has announced this id and somebody must still complete it.
+        blocks: Langflow's content blocks: what an agent said and which tools it used, in order.
     """
 
     text: str
@@ -68,6 +70,7 @@ class Message:
     usage: TokenUsage | None = None
     extra: dict[str, object] | None = None
     begun: bool = False
+    blocks: list[dict[str, Any]] = field(default_factory=list)
 
     def stamp(self) -> str:
         """The time of the message, taken when somebody first asks for it."""
@@ -108,6 +111,8 @@ class ModelChoice:
     json_mode: bool = False
     timeout: float | None = None
     max_retries: int = 2
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    api_version: str | None = None
 
 
 def total_usage(used: Iterable[TokenUsage]) -> TokenUsage:

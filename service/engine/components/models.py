@@ -6,11 +6,11 @@ import re
 from collections.abc import Generator, Iterable, Mapping
 
 from service.domain.errors import UnknownComponents
-from service.domain.ports import ChatMessage, Event, ModelChunk, ModelRequest, VariableUse
+from service.domain.ports import ChatMessage, Event, VariableUse
+from service.engine.asking import announce, ask, is_watched, request_for
 from service.engine.component import Component, Draft, Output
 from service.engine.fields import Field
-from service.engine.results import message_event
-from service.engine.values import NAME_AI, SENDER_AI, SENDER_USER, Message, ModelChoice, Source, new_id, text_of
+from service.engine.values import SENDER_USER, Message, ModelChoice, Source, text_of
 
 #: Langflow's provider name -> the variable that it takes a key from when the node has none.
 PROVIDER_VARIABLES: Mapping[str, str] = {
@@ -19,8 +19,6 @@ PROVIDER_VARIABLES: Mapping[str, str] = {
     "IBM WatsonX": "WATSONX_APIKEY",
 }
 _VARIABLE_NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
-#: These models answer with an error when a temperature or a seed is sent (Langflow leaves both out, too).
-_REASONING = re.compile(r"(o\d|gpt-5(?!.*chat))")
 
 
 def provider_variable(provider: str) -> str:
@@ -51,62 +49,13 @@ class ModelComponent(Component):
 
     def text_response(self) -> Generator[Event, None, Message]:
         """Ask the model; yields the events of a streamed answer."""
-        request = self._request(self._chosen())
-        message = Message("", source=self.source())
+        choice, message = self._chosen(), Message("", source=self.source())
+        request = request_for(self, choice, self._messages(), stream=is_watched(self))
         if request.stream:
-            self._announce(message)
-        provider = self.run.outside.providers.get(self._chosen().provider)
-        if provider is None:
-            raise self.fail(f"This server has no model provider named {self._chosen().provider}.")
-        chunks = provider.complete(request)
-        try:
-            for chunk in chunks:
-                yield from self._take(chunk, message)
-        finally:
-            close = getattr(chunks, "close", None)
-            if close is not None:
-                close()
+            announce(message, self.run, "brain-circuit")
+        yield from ask(self, choice, request, message)
         message.state = "complete"
         return message
-
-    def _announce(self, message: Message) -> None:
-        message.sender, message.sender_name, message.session_id = SENDER_AI, NAME_AI, self.run.session_id
-        message.id, message.icon, message.state = new_id(), "brain-circuit", "partial"
-
-    def _take(self, chunk: ModelChunk, message: Message) -> Iterable[Event]:
-        """Add one piece to the answer, within the run's limits."""
-        self.run.seconds_left()
-        if chunk.usage is not None:
-            self.run.usage[self.step.index] = message.usage = chunk.usage
-        if not chunk.text:
-            return
-        self.run.produce(len(chunk.text))
-        message.text += chunk.text
-        if message.id is None:
-            return
-        if not message.begun:
-            message.begun = True
-            yield message_event(message, self.run)
-        yield Event("token", {"chunk": chunk.text, "id": message.id})
-
-    def _request(self, choice: ModelChoice) -> ModelRequest:
-        if not choice.model:
-            raise self.fail("A model selection is required.")
-        left = self.run.seconds_left()
-        reasons = _REASONING.match(choice.model.rsplit("/", 1)[-1]) is not None
-        return ModelRequest(
-            model=choice.model,
-            messages=self._messages(),
-            api_key=choice.api_key,
-            base_url=choice.base_url,
-            temperature=None if reasons else choice.temperature,
-            max_tokens=choice.max_tokens or None,
-            seed=None if reasons else choice.seed,
-            json_mode=choice.json_mode,
-            timeout=left if choice.timeout is None else min(left, choice.timeout),
-            max_retries=choice.max_retries,
-            stream=self.run.stream and bool(self.run.session_id) and "chat_output" in self.step.neighbours,
-        )
 
     def _messages(self) -> tuple[ChatMessage, ...]:
         value, system = self.values.get("input_value"), self.text("system_message")
