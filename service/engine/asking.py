@@ -86,7 +86,8 @@ def ask(
     if provider is None:
         raise component.fail(f"This server has no model provider named {choice.provider}.")
     chunks = provider.complete(request)
-    before, calls = len(message.text), ()
+    before = len(message.text)
+    calls: tuple[ToolCall, ...] = ()
     try:
         for chunk in chunks:
             calls = chunk.tool_calls or calls

@@ -228,6 +228,24 @@ class Component:
         return ()
 
     @classmethod
+    def outputs_of(cls, node: Node) -> tuple[Output, ...]:  # noqa: ARG003 - for subclasses
+        """The outputs of a node; a class whose nodes differ makes them from the export."""
+        return cls.outputs
+
+    @classmethod
+    def tools_of(cls, draft: Draft) -> tuple[ToolPlan, ...]:
+        """What an agent may call when the node is connected to it as a tool."""
+        from service.engine import tools
+
+        return tools.planned(cls, draft)
+
+    @classmethod
+    def method_of(cls, output: Output) -> Callable[[Component], object]:
+        """The function that makes an output's value."""
+        method: Callable[[Component], object] = getattr(cls, output.method)
+        return method
+
+    @classmethod
     def prepare(cls, draft: Draft) -> object:  # noqa: ARG003 - for subclasses
         """Do the work that needs no run; the result is ``self.step.prepared``.
 

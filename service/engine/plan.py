@@ -16,7 +16,7 @@ from service.engine.component import Component, Draft, Inlet, Outside, Role, Set
 from service.engine.fields import Field, Unfit, coerce
 from service.engine.graph import Edge, Graph, Node
 from service.engine.limits import Limits
-from service.engine.tools import TOOL_OUTPUT, planned, toolkit
+from service.engine.tools import TOOL_OUTPUT, toolkit
 from service.engine.tweaks import Target
 from service.engine.wiring import Wiring, wire
 
@@ -97,7 +97,7 @@ def _components(graph: Graph) -> tuple[type[Component], ...]:
 def _checked(edge: Edge, graph: Graph, components: tuple[type[Component], ...]) -> Edge:
     """The edge with its output's name, which old exports leave out where there is only one."""
     source, target = graph.nodes[edge.source], graph.nodes[edge.target]
-    outputs = [output.name for output in components[edge.source].outputs]
+    outputs = [output.name for output in components[edge.source].outputs_of(source)]
     name = outputs[0] if not edge.output and len(outputs) == 1 else edge.output
     if name not in outputs and name != TOOL_OUTPUT:
         raise FlowInvalid(f"An edge starts at the output {name} of {source.display_name}, which does not exist.")
@@ -145,8 +145,8 @@ def _step(target: Target, prepared: object, targets: tuple[Target, ...], wiring:
     draft, node, component = target.draft, target.draft.node, target.component
     incoming, outgoing = wiring.incoming[node.index], wiring.outgoing[node.index]
     used = {edge.output for edge in outgoing}
-    made = [output for output in component.outputs if not used or output.name in used]
-    methods = [(output.name, getattr(component, output.method)) for output in made]
+    outputs = component.outputs_of(node)
+    methods = [(o.name, component.method_of(o)) for o in outputs if not used or o.name in used]
     if TOOL_OUTPUT in used:
         methods.append((TOOL_OUTPUT, toolkit))
     body = wiring.loops.get(node.index)
@@ -160,12 +160,12 @@ def _step(target: Target, prepared: object, targets: tuple[Target, ...], wiring:
         inlets=tuple(_inlet(edge, target) for edge in incoming),
         uses=tuple(_uses(target)),
         methods=tuple(methods),
-        shown=node.outputs or tuple(output.name for output in component.outputs),
+        shown=node.outputs or tuple(output.name for output in outputs),
         neighbours=_neighbours(incoming, outgoing, targets),
         origin=incoming[0].source if incoming else None,
         ancestors=wiring.ancestors[node.index],
         in_session="session_id" in target.declared and "session_id" not in draft.linked,
-        tools=planned(component, draft) if TOOL_OUTPUT in used else (),
+        tools=component.tools_of(draft) if TOOL_OUTPUT in used else (),
         in_loop=node.index in wiring.in_loops(),
         body=() if body is None else body.members,
         feedback=None if body is None or body.back is None else (body.back.source, body.back.output),

@@ -95,7 +95,12 @@ def toolkit(component: Component) -> list[Tool]:
 def planned(component: type[Component], draft: Draft) -> tuple[ToolPlan, ...]:
     """The tools of a node, named and described as its author has edited them (``tools_metadata``)."""
     stored = draft.node.fields.get("tools_metadata")
-    rows = {tag: row for row, tag in _rows(stored.value if stored else None)}
+    return planned_for(component, stored.value if stored else None)
+
+
+def planned_for(component: type[Component], edits: object = None) -> tuple[ToolPlan, ...]:
+    """The tools of a component: one for each output, as edited; all of them when nothing is."""
+    rows = {tag: row for row, tag in _rows(edits)}
     arguments = {item.name: item for item in component.fields if item.tool is not None}
     plans = []
     for output in component.outputs:

@@ -7,6 +7,28 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from service.engine.components import inputs_outputs, models, prompts
+from service.engine.components import (
+    agents,
+    flows,
+    inputs_outputs,
+    logic,
+    models,
+    processing,
+    prompts,
+    records,
+    structured,
+    utilities,
+)
 
-FAMILIES: tuple[ModuleType, ...] = (inputs_outputs, prompts, models)
+FAMILIES: tuple[ModuleType, ...] = (
+    inputs_outputs,
+    prompts,
+    models,
+    agents,
+    structured,
+    processing,
+    records,
+    logic,
+    flows,
+    utilities,
+)

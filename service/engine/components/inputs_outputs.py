@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 from service.engine.component import Component, Output
 from service.engine.fields import Field
 from service.engine.values import (
     NAME_AI,
     SENDER_AI,
     SENDER_USER,
+    Data,
     Message,
     Source,
     display,
@@ -92,6 +95,7 @@ class ChatOutput(Component):
         if "chat_input" in self.step.neighbours:
             return Message(value.text)
         message = Message(value.text, session_id=value.session_id, timestamp=value.timestamp, icon=value.icon)
+        message.blocks = list(value.blocks)
         message.usage = value.usage
         if value.begun:  # the first output that takes a streamed message completes it
             message.id, value.begun = value.id, False
@@ -138,3 +142,27 @@ class TextOutput(Component):
     def text_response(self) -> Message:
         """The text as an unstored message."""
         return Message(self.text("input_value"))
+
+
+class Webhook(Component):
+    """The body of the request that started the run."""
+
+    names = ("Webhook", "WebhookComponent")
+    display_name = "Webhook"
+    description = "Takes the body of a webhook's request."
+    role = "other_input"
+    takes_payload = True
+    fields = (Field("data", default=""),)
+    outputs = (Output("output_data", "build_data"),)
+    __slots__ = ()
+
+    def build_data(self) -> Data:
+        """The body as a record; what is no JSON object stands under ``payload``."""
+        payload = self.text("data")
+        if not payload:
+            return Data({})
+        try:
+            body = json.loads(payload)
+        except (ValueError, RecursionError):
+            return Data({"payload": payload})
+        return Data(body if isinstance(body, dict) else {"payload": body})

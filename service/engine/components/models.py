@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterable, Mapping
+from typing import ClassVar
 
 from service.domain.errors import UnknownComponents
 from service.domain.ports import ChatMessage, Event, VariableUse
@@ -18,6 +19,8 @@ PROVIDER_VARIABLES: Mapping[str, str] = {
     "Google Generative AI": "GOOGLE_API_KEY",
     "IBM WatsonX": "WATSONX_APIKEY",
 }
+#: Fields into which an edge may bring a whole model; 1.5's agents have the second one.
+_HANDLES = ("model", "agent_llm")
 _VARIABLE_NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
 
 
@@ -29,7 +32,10 @@ def provider_variable(provider: str) -> str:
 class ModelComponent(Component):
     """What all language model nodes share: one question, one answer, streamed when somebody watches."""
 
-    outputs = (Output("text_output", "text_response"), Output("model_output", "build_model"))
+    outputs: ClassVar[tuple[Output, ...]] = (
+        Output("text_output", "text_response"),
+        Output("model_output", "build_model"),
+    )
     shows_record = True
     __slots__ = ("_choice",)
 
@@ -74,9 +80,9 @@ class ModelComponent(Component):
 class LanguageModel(ModelComponent):
     """One node for every provider: ``model`` in 1.13, ``provider`` and ``model_name`` in 1.5."""
 
-    names = ("LanguageModelComponent", "LanguageModel")
+    names: ClassVar[tuple[str, ...]] = ("LanguageModelComponent", "LanguageModel")
     display_name = "Language Model"
-    fields = (
+    fields: ClassVar[tuple[Field, ...]] = (
         Field("model", "model"),
         Field("provider", "provider", default=""),
         Field("model_name", default=""),
@@ -101,7 +107,7 @@ class LanguageModel(ModelComponent):
     def implied_uses(cls, draft: Draft) -> Iterable[VariableUse]:
         """The provider's own variable when the node brings no key."""
         provider = _planned_provider(draft)
-        if "model" in draft.linked or draft.decided_later("api_key") or not provider:
+        if draft.decided_later("api_key") or not provider:
             return ()
         return implied_key(draft, provider)
 
@@ -116,11 +122,12 @@ class LanguageModel(ModelComponent):
 
     def choose(self) -> ModelChoice:
         """A connected model as it is; otherwise the selection with its overrides."""
-        selected = self.values.get("model")
-        if isinstance(selected, ModelChoice):
-            return selected
-        chosen = _selected(selected)
-        provider = self.text("provider") or text_of(chosen.get("provider"))
+        for name in _HANDLES:
+            connected = self.values.get(name)
+            if isinstance(connected, ModelChoice):
+                return connected
+        chosen = _selected(self.values.get("model"))
+        provider = self.text("provider") or self.text("agent_llm") or text_of(chosen.get("provider"))
         model = self.text("model_name") or text_of(chosen.get("name"))
         if not provider or not model:
             raise self.fail("A model selection is required.")
@@ -201,12 +208,15 @@ def _may_name(draft: Draft, provider: object) -> bool:
     planned = _planned_provider(draft)
     if planned is not None:
         return provider == planned
-    return not any(draft.decided_later(name) or draft.literal(name) for name in ("provider", "model", "api_key"))
+    deciding = ("provider", "agent_llm", "model", "api_key")
+    return not any(draft.decided_later(name) or draft.literal(name) for name in deciding)
 
 
 def _planned_provider(draft: Draft) -> str | None:
     """The provider that the stored flow decides; None when an edge or a variable does."""
-    if draft.decided_later("provider") or "model" in draft.linked:
+    if draft.decided_later("provider") or draft.linked.intersection(_HANDLES):
         return None
-    named = draft.literal("provider") or _selected(draft.literal("model")).get("provider")
+    named = (
+        draft.literal("provider") or draft.literal("agent_llm") or _selected(draft.literal("model")).get("provider")
+    )
     return named if isinstance(named, str) and named else None

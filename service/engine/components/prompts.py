@@ -2,48 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from string import Formatter
 
 from service.domain.errors import FlowInvalid
 from service.engine.component import Component, Draft, Output
 from service.engine.fields import Field
+from service.engine.templates import Parts, fill, names, parse, parse_mustache
 from service.engine.values import Message, text_of
 
-#: (literal text, name of the variable that follows it or None)
-Parts = tuple[tuple[str, str | None], ...]
-
 _OWN = frozenset({"template", "use_double_brackets", "tool_placeholder", "code"})
-_MUSTACHE = re.compile(r"\{\{([a-zA-Z_][a-zA-Z0-9_]*)\}\}")
-_NAME = re.compile(r"[^\s{}.\[\]!:\"',;?/\\()]+")
-
-
-def parse(template: str) -> Parts:
-    """Split a template into literals and variable names.
-
-    Raises:
-        ValueError: an unpaired brace, or something in braces that is no plain name.
-    """
-    parts: list[tuple[str, str | None]] = []
-    for literal, name, spec, conversion in Formatter().parse(template):
-        if name is not None and (spec or conversion or not _NAME.fullmatch(name)):
-            raise ValueError(f"{{{name[:80]}}} is not a variable; write {{{{ and }}}} for braces")
-        parts.append((literal, name))
-    return tuple(parts)
-
-
-def parse_mustache(template: str) -> Parts:
-    """Split a ``{{name}}`` template; everything else is literal.
-
-    Raises:
-        ValueError: sections, partials and the like, which Langflow refuses too.
-    """
-    pieces = _MUSTACHE.split(template)
-    if "{{{" in template or any("{{" in literal for literal in pieces[::2]):
-        raise ValueError("only {{name}} is allowed between double braces")
-    names = [*pieces[1::2], None]
-    return tuple(zip(pieces[::2], names, strict=True))
 
 
 class Prompt(Component):
@@ -51,6 +18,7 @@ class Prompt(Component):
 
     names = ("Prompt", "Prompt Template", "PromptComponent")
     display_name = "Prompt Template"
+    description = "Fills a prompt template with values."
     fields = (Field("template", "template", default=""), Field("use_double_brackets", "bool", default=False))
     outputs = (Output("prompt", "build_prompt"),)
     __slots__ = ()
@@ -76,14 +44,13 @@ class Prompt(Component):
         parts = self.step.prepared
         if not isinstance(parts, tuple):
             parts = self._parse_now()
-        names = dict.fromkeys(name for _, name in parts if name is not None)
-        missing = [name for name in names if self.values.get(name) is None]
+        wanted = names(parts)
+        missing = [name for name in wanted if self.values.get(name) is None]
         if missing:
             raise self.fail(f"The template needs a value for: {', '.join(missing)}.")
-        filled = {name: text_of(self.values[name]) for name in names}
+        filled = {name: text_of(self.values[name]) for name in wanted}
         self.run.room_for(sum(len(filled[name]) for _, name in parts if name is not None))
-        text = "".join(literal + (filled[name] if name is not None else "") for literal, name in parts)
-        return Message(text, extra={"template": self.text("template"), "variables": filled})
+        return Message(fill(parts, filled), extra={"template": self.text("template"), "variables": filled})
 
     def _parse_now(self) -> Parts:
         try:

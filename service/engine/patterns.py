@@ -1,0 +1,39 @@
+"""Regular expressions of a flow's author on texts of its callers.
+
+Without a time limit the two together could hold a worker for ever, and Python's own ``re`` has none.
+"""
+
+from __future__ import annotations
+
+import regex
+
+SECONDS = 1.0
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether the pattern matches at the start of the text; an unreadable pattern matches nothing.
+
+    Raises:
+        ValueError: it took too long.
+    """
+    try:
+        return regex.compile(pattern).match(text, timeout=SECONDS) is not None
+    except regex.error:
+        return False
+    except TimeoutError:
+        raise ValueError("The regular expression takes too long for this text.") from None
+
+
+def find_all(pattern: str, text: str) -> list[str]:
+    """Every match; of several groups in one match, their texts together.
+
+    Raises:
+        ValueError: the pattern cannot be read, or it took too long.
+    """
+    try:
+        found = regex.compile(pattern).findall(text, timeout=SECONDS)
+    except regex.error:
+        raise ValueError("The regular expression cannot be read.") from None
+    except TimeoutError:
+        raise ValueError("The regular expression takes too long for this text.") from None
+    return [match if isinstance(match, str) else "".join(match) for match in found]
