@@ -114,6 +114,7 @@ class Step:
         origin: step of the first incoming edge, or None.
         ancestors: all steps that this one depends on.
         in_session: it has a session_id field that no edge fills.
+        icon: name of the component's icon in the export.
         tools: what an agent that is connected to it may call.
         in_loop: a loop runs it, not the flow.
         body: of a loop, the steps that run once for each item, in order.
@@ -134,6 +135,7 @@ class Step:
     origin: int | None
     ancestors: tuple[int, ...]
     in_session: bool
+    icon: str = ""
     tools: tuple[ToolPlan, ...] = ()
     in_loop: bool = False
     body: tuple[int, ...] = ()

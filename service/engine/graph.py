@@ -49,6 +49,7 @@ class Node:
     display_name: str
     fields: Mapping[str, NodeField]
     outputs: tuple[str, ...]
+    icon: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,16 @@ def _node(index: int, raw: groups.RawNode, flat: groups.Flat) -> Node:
         for key, value in template.items()
         if isinstance(value, Mapping) and isinstance(key, str) and not key.startswith("_")
     }
-    return Node(index, raw.id, kind, display_name, MappingProxyType(fields), _output_names(raw))
+    icon = raw.body.get("icon")
+    return Node(
+        index,
+        raw.id,
+        kind,
+        display_name,
+        MappingProxyType(fields),
+        _output_names(raw),
+        icon if isinstance(icon, str) and len(icon) <= MAX_NAME else "",
+    )
 
 
 def _field(name: str, raw: Mapping[str, object], outer: Mapping[str, object] | None) -> NodeField:

@@ -166,6 +166,7 @@ def _step(target: Target, prepared: object, targets: tuple[Target, ...], wiring:
         ancestors=wiring.ancestors[node.index],
         in_session="session_id" in target.declared and "session_id" not in draft.linked,
         tools=component.tools_of(draft) if TOOL_OUTPUT in used else (),
+        icon=node.icon,
         in_loop=node.index in wiring.in_loops(),
         body=() if body is None else body.members,
         feedback=None if body is None or body.back is None else (body.back.source, body.back.output),

@@ -28,8 +28,8 @@ def usage_dict(usage: TokenUsage | None) -> Json | None:
 def _properties(message: Message) -> Json:
     node_id, display_name, source = message.source
     return {
-        "text_color": None,
-        "background_color": None,
+        "text_color": message.colors[0],
+        "background_color": message.colors[1],
         "edited": False,
         "source": {"id": node_id, "display_name": display_name, "source": source},
         "icon": message.icon,

@@ -51,6 +51,7 @@ class Message:
         id: UUID text once the message counts as stored, else None; it decides the shape on the wire.
         source: id, display name and model (or display name) of the component that wrote it.
         state: ``partial`` while a model is still writing, else ``complete``.
+        colors: of the text and of the background; 1.5's exports set them.
         extra: keys that an unstored message shows first in its ``data``.
         begun: True when a stream has announced this id and somebody must still complete it.
         blocks: Langflow's content blocks: what an agent said and which tools it used, in order.
@@ -66,6 +67,7 @@ class Message:
     id: str | None = None
     source: Source = NO_SOURCE
     icon: str | None = None
+    colors: tuple[str | None, str | None] = (None, None)
     state: str = "complete"
     usage: TokenUsage | None = None
     extra: dict[str, object] | None = None
@@ -169,8 +171,9 @@ def to_markdown(table: Table) -> str:
     columns = table.columns()
     if not columns:
         return ""
-    rows = [[_cell(row.get(name)) for name in columns] for row in table.rows]
     right = [_numeric(row.get(name) for row in table.rows) for name in columns]
+    cells = [_column([row.get(name) for row in table.rows], r) for name, r in zip(columns, right, strict=True)]
+    rows = [list(row) for row in zip(*cells, strict=True)]
     widths = [max(len(name) + 2, *(len(row[at]) for row in rows), 0) for at, name in enumerate(columns)]
     rules = ["-" * (w + 1) + ":" if r else ":" + "-" * (w + 1) for w, r in zip(widths, right, strict=True)]
     lines = [_line(columns, widths, right), "|" + "|".join(rules) + "|"]
@@ -180,6 +183,15 @@ def to_markdown(table: Table) -> str:
 def _line(cells: list[str], widths: list[int], right: list[bool]) -> str:
     padded = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True))
     return "| " + " | ".join(padded) + " |"
+
+
+def _column(values: list[object], numeric: bool) -> list[str]:
+    """The cells of a column; fractions are aligned at the point."""
+    if not numeric or not any(isinstance(value, float) for value in values):
+        return [_cell(value) for value in values]
+    shown = [f"{value:g}" if isinstance(value, int | float) else "nan" for value in values]
+    after = [len(text) - text.index(".") - 1 if "." in text else -1 for text in shown]
+    return [text + " " * (max(after) - digits) for text, digits in zip(shown, after, strict=True)]
 
 
 def _cell(value: object) -> str:

@@ -2,6 +2,9 @@
 
 As a server of its own: ``python -m tests.support.provider --port 8100``; the last user message decides what happens
 there (``!401``, ``!429``, ``!500``, ``!cut``, ``!slow``), anything else is answered with ``You said: ...``.
+
+Tools: lines ``!tool NAME {"json": 1}`` in the last user message are called one after the other, and then the answer
+is ``Tool said: ...``. A tool that has to be called gets the last user message as its arguments.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Json = dict[str, Any]
+CALL = "!tool "
 USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
 
 
@@ -89,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.provider.failures:
             return self.provider.failures.popleft()
         said = _said(body)
-        if not said.startswith("!"):
+        if not said.startswith("!") or said.startswith(CALL):
             return None
         return int(said[1:]) if said[1:].isdigit() else said[1:]
 
@@ -110,11 +114,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _answer(self, body: Json) -> None:
-        message = {"role": "assistant", "content": "".join(self._pieces(body)), "refusal": None}
-        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+        call = _call(body)
+        if call is None:
+            message: Json = {"role": "assistant", "content": "".join(self._pieces(body)), "refusal": None}
+        else:
+            message = {"role": "assistant", "content": None, "refusal": None, "tool_calls": [call]}
+        reason = "stop" if call is None else "tool_calls"
+        choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
         self._send(200, _completion(body, "chat.completion", [choice]) | {"usage": USAGE})
 
     def _pieces(self, body: Json) -> tuple[str, ...]:
+        last = body["messages"][-1]
+        if last["role"] == "tool":
+            return ("Tool said: ", str(last["content"]))
         return self.provider.pieces or ("You said: ", _said(body))
 
     def _stream(self, body: Json, *, cut: str | None) -> None:
@@ -123,6 +135,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("connection", "close")
         self.end_headers()
         self.close_connection = True
+        call = _call(body)
+        if call is not None:
+            self._stream_call(body, call)
+            return
         for at, piece in enumerate(self._pieces(body)):
             self._event(body, [_delta({"content": piece}, None)])
             if at == 0 and cut == "error":
@@ -131,7 +147,20 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             if at == 0:
                 self.provider.go_on.wait(30)
-        self._event(body, [_delta({}, "stop")])
+        self._finish(body, "stop")
+
+    def _stream_call(self, body: Json, call: Json) -> None:
+        """A tool call in pieces, as OpenAI sends it: the name first, then the arguments bit by bit."""
+        name, arguments = call["function"]["name"], call["function"]["arguments"]
+        begun = {"index": 0, "id": call["id"], "type": "function", "function": {"name": name, "arguments": ""}}
+        self._event(body, [_delta({"content": None, "tool_calls": [begun]}, None)])
+        for start in range(0, len(arguments), 7):
+            piece = {"index": 0, "function": {"arguments": arguments[start : start + 7]}}
+            self._event(body, [_delta({"tool_calls": [piece]}, None)])
+        self._finish(body, "tool_calls")
+
+    def _finish(self, body: Json, reason: str) -> None:
+        self._event(body, [_delta({}, reason)])
         if body.get("stream_options", {}).get("include_usage"):
             self._event(body, [], usage=USAGE)
         self.wfile.write(b"data: [DONE]\n\n")
@@ -144,7 +173,27 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _said(body: Json) -> str:
     turns = [turn["content"] for turn in body.get("messages", []) if turn.get("role") == "user"]
-    return str(turns[-1]) if turns else ""
+    said = turns[-1] if turns else ""
+    return said if isinstance(said, str) else "".join(part.get("text", "") for part in said)
+
+
+def _call(body: Json) -> Json | None:
+    """The tool call that the conversation asks for next."""
+    forced = body.get("tool_choice")
+    turns = body.get("messages", [])
+    if isinstance(forced, dict):
+        return _tool_call(1, forced["function"]["name"], _said(body))
+    lines = [line for line in _said(body).splitlines() if line.startswith(CALL)] if body.get("tools") else []
+    at = max((place for place, turn in enumerate(turns) if turn["role"] == "user"), default=0)
+    done = sum(1 for turn in turns[at:] if turn.get("tool_calls"))
+    if done >= len(lines):
+        return None
+    name, _, arguments = lines[done].removeprefix(CALL).partition(" ")
+    return _tool_call(done + 1, name, arguments or "{}")
+
+
+def _tool_call(number: int, name: str, arguments: str) -> Json:
+    return {"id": f"call_{number}", "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def _completion(body: Json, kind: str, choices: list[Json]) -> Json:

@@ -23,7 +23,16 @@ _CHAT_FIELDS = (
     Field("should_store_message", "bool", default=True),
     Field("session_id"),
     Field("context_id", default=""),
+    Field("text_color"),
+    Field("background_color"),
+    Field("chat_icon"),
 )
+
+
+def _look_of_1_5(component: Component, message: Message, icon: str) -> None:
+    """Colours and icon as 1.5's own code sets them; newer exports have no such fields."""
+    message.colors = component.text("text_color"), component.text("background_color")
+    message.icon = component.text("chat_icon") or icon
 
 
 class ChatInput(Component):
@@ -46,7 +55,7 @@ class ChatInput(Component):
         values = self.values
         session_id = self.text("session_id") or self.run.session_id
         stored = bool(session_id and values["should_store_message"])
-        return Message(
+        message = Message(
             text_of(values["input_value"]),
             text_of(values["sender"]),
             text_of(values["sender_name"]),
@@ -54,6 +63,9 @@ class ChatInput(Component):
             text_of(values["context_id"]),
             id=new_id() if stored else None,
         )
+        if self.values["background_color"] is not None:
+            _look_of_1_5(self, message, "")
+        return message
 
 
 class ChatOutput(Component):
@@ -83,6 +95,9 @@ class ChatOutput(Component):
         message.session_id = session_id
         message.context_id = text_of(self.values["context_id"])
         message.source = self._origin()
+        if self.values["background_color"] is not None:
+            origin = self.run.components.get(self.step.origin) if self.step.origin is not None else None
+            _look_of_1_5(self, message, "" if origin is None else origin.step.icon)
         if message.id is None and session_id and self.values["should_store_message"]:
             message.id = new_id()
         if self.run.usage:
