@@ -4,8 +4,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+GOLDEN := .golden
 
-.PHONY: run test check bench clean
+.PHONY: run test check bench golden starters clean
 
 run: $(VENV)/.run
 	@LANGFLOW_CONFIG_DIR="$${LANGFLOW_CONFIG_DIR:-data}" exec $(BIN)/keyturn quickstart
@@ -21,6 +22,27 @@ check: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.http
+
+# Record again what Langflow's own executor answers; needs a network, and an environment of its own.
+golden: $(GOLDEN)/.made
+	$(GOLDEN)/bin/python tests/golden/record.py $(GOLDEN)/langflow-1.5.1/langflow/initial_setup/starter_projects
+
+# The table of Langflow's starter projects: which of them run here.
+starters: $(VENV)/.test $(GOLDEN)/.projects
+	$(BIN)/python -m benchmarks.starters $(GOLDEN)
+
+$(GOLDEN)/.projects:
+	mkdir -p $(GOLDEN)
+	$(PYTHON) -m pip download --quiet --no-deps --dest $(GOLDEN) langflow-base==1.13.0
+	$(PYTHON) -m pip download --quiet --no-deps --dest $(GOLDEN) langflow-base==0.5.1
+	$(PYTHON) -m zipfile -e $(GOLDEN)/langflow_base-1.13.0-py3-none-any.whl $(GOLDEN)/langflow-1.13.0
+	$(PYTHON) -m zipfile -e $(GOLDEN)/langflow_base-0.5.1-py3-none-any.whl $(GOLDEN)/langflow-1.5.1
+	@touch $@
+
+$(GOLDEN)/.made: $(GOLDEN)/.projects tests/golden/requirements.txt
+	test -x $(GOLDEN)/bin/python || $(PYTHON) -m venv $(GOLDEN)
+	$(GOLDEN)/bin/python -m pip install --quiet --requirement tests/golden/requirements.txt
+	@touch $@
 
 $(VENV)/.run: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Keyturn needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }

@@ -7,6 +7,7 @@ operator's configuration says.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import threading
@@ -18,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from service.domain.errors import ComponentFailed, ProviderFailed, RunFailed, RunTimedOut
-from service.domain.ports import ModelChunk, ModelRequest, TokenUsage
+from service.domain.ports import ChatMessage, ModelChunk, ModelRequest, TokenUsage, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
     import openai
     from openai.types.chat import ChatCompletion, ChatCompletionChunk
+    from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 SETTING = "KEYTURN_MODEL_BASE_URLS"
@@ -34,6 +36,12 @@ _PORTS = {"http": 80, "https": 443}
 _MAX_REASON = 500
 _MAX_WAIT = 30.0
 _RETRIED = frozenset({408, 409, 429})
+
+#: What a flow's own parameters may not set: where a request goes, what it says, and how it is answered.
+_OURS = frozenset(
+    {"model", "messages", "stream", "stream_options", "tools", "tool_choice", "timeout", "n", "extra_headers",
+     "extra_query", "extra_body", "functions", "function_call", "modalities", "audio", "store", "metadata"}
+)  # fmt: skip
 
 Origin = tuple[str, str, int]
 
@@ -212,8 +220,12 @@ def _wait(error: Exception, pause: float) -> float | None:
 
 
 def _send(client: openai.OpenAI, request: ModelRequest, timeout: Any) -> Any:
-    options: dict[str, Any] = {"model": request.model, "timeout": timeout}
-    options["messages"] = [{"role": turn.role, "content": turn.text} for turn in request.messages]
+    options: dict[str, Any] = {name: value for name, value in request.options.items() if name not in _OURS}
+    options |= {"model": request.model, "timeout": timeout, "messages": [_turn(turn) for turn in request.messages]}
+    if request.tools:
+        options["tools"] = [_tool(spec) for spec in request.tools]
+    if request.tool_choice is not None:
+        options["tool_choice"] = {"type": "function", "function": {"name": request.tool_choice}}
     if request.temperature is not None:
         options["temperature"] = request.temperature
     if request.seed is not None:
@@ -228,18 +240,51 @@ def _send(client: openai.OpenAI, request: ModelRequest, timeout: Any) -> Any:
     return client.chat.completions.create(**options)
 
 
+def _turn(turn: ChatMessage) -> dict[str, Any]:
+    """One message of the conversation as Chat Completions has it."""
+    if turn.role == "tool":
+        return {"role": "tool", "content": turn.text, "tool_call_id": turn.tool_call_id}
+    if turn.tool_calls:
+        calls = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in turn.tool_calls
+        ]
+        return {"role": turn.role, "content": turn.text or None, "tool_calls": calls}
+    if not turn.images:
+        return {"role": turn.role, "content": turn.text}
+    parts: list[dict[str, Any]] = [{"type": "text", "text": turn.text}]
+    for image in turn.images:
+        data = base64.b64encode(image.content).decode()
+        parts.append({"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{data}"}})
+    return {"role": turn.role, "content": parts}
+
+
+def _tool(spec: ToolSpec) -> dict[str, Any]:
+    function = {"name": spec.name, "description": spec.description, "parameters": dict(spec.parameters)}
+    return {"type": "function", "function": function}
+
+
 def _whole(answer: ChatCompletion) -> Iterator[ModelChunk]:
     choices = getattr(answer, "choices", None)
     if not choices:
         raise ProviderFailed("The model provider sent an answer that cannot be read.")
-    yield ModelChunk(choices[0].message.content or "", _usage(answer))
+    message = choices[0].message
+    calls = tuple(
+        ToolCall(call.id, call.function.name, call.function.arguments or "")
+        for call in message.tool_calls or ()
+        if call.type == "function"
+    )
+    yield ModelChunk(message.content or "", _usage(answer), calls)
 
 
 def _streamed(answer: openai.Stream[ChatCompletionChunk], deadline: float) -> Generator[ModelChunk, None, None]:
     finished = False
+    calls: dict[int, list[str]] = {}
     with answer:
         for part in answer:
             choice = part.choices[0] if part.choices else None
+            if choice is not None and choice.delta is not None:
+                _gather(calls, choice.delta.tool_calls or ())
             finished = finished or (choice is not None and choice.finish_reason is not None)
             text, usage = (choice.delta.content or "") if choice and choice.delta else "", _usage(part)
             if text or usage:
@@ -248,6 +293,18 @@ def _streamed(answer: openai.Stream[ChatCompletionChunk], deadline: float) -> Ge
                 raise RunTimedOut("The model provider did not answer in time.")
     if not finished:
         raise ProviderFailed("The model provider cut the connection before the answer was complete.")
+    if calls:
+        yield ModelChunk(tool_calls=tuple(ToolCall(*calls[at]) for at in sorted(calls)))
+
+
+def _gather(calls: dict[int, list[str]], pieces: Iterable[ChoiceDeltaToolCall]) -> None:
+    """Put streamed pieces of tool calls together; the name comes first, the arguments bit by bit."""
+    for piece in pieces:
+        call = calls.setdefault(piece.index, ["", "", ""])
+        call[0] = piece.id or call[0]
+        if piece.function is not None:
+            call[1] += piece.function.name or ""
+            call[2] += piece.function.arguments or ""
 
 
 def _usage(answer: ChatCompletion | ChatCompletionChunk) -> TokenUsage | None:

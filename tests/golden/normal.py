@@ -46,11 +46,7 @@ def _tool(block: dict[str, Any]) -> dict[str, Any]:
 def _artifacts(artifacts: Any) -> Any:
     """Without ``repr``: a rendering for people, which differs between Langflow's own versions."""
     if isinstance(artifacts, dict):
-        return {
-            name: {key: _scrubbed(item) for key, item in value.items() if key != "repr"} if isinstance(value, dict) else
-            _scrubbed(value)
-            for name, value in artifacts.items()
-        }  # fmt: skip
+        return {name: _artifacts(value) for name, value in artifacts.items() if name != "repr"}
     return _scrubbed(artifacts)
 
 

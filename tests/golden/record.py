@@ -192,8 +192,11 @@ def _stay_on_loopback(url: str) -> None:
         OPENAI_API_KEY="sk-golden", OPENAI_BASE_URL=url, OPENAI_API_BASE=url, LANGFLOW_SSRF_ALLOWED_HOSTS="127.0.0.1",
         DO_NOT_TRACK="true",
     )  # fmt: skip
+    import lfx.base.models.model_input_constants as models
     import lfx.utils.util as addresses
 
+    for name in ("Anthropic", "Google Generative AI", "Groq", "OpenAI"):
+        models.MODELS_METADATA.setdefault(name, {"icon": name})  # 1.5's agent looks up all four
     addresses.transform_localhost_url = lambda url, *_: url
 
 
@@ -218,7 +221,7 @@ def _record(recipe: Recipe, bodies: dict[str, Json], loop: asyncio.Runner) -> No
     except Exception as error:  # one that fails must not hide what the others give
         print(f"FAILED {recipe.name}: {type(error).__name__}: {str(error)[-300:]}")
         return
-    case = {"name": recipe.name, "version": recipe.version, "request": recipe.request, "flow": stripped(data),
+    case = {"name": recipe.name, "version": recipe.version, "uncounted": recipe.uncounted, "request": recipe.request, "flow": stripped(data),
             "answer": found}  # fmt: skip
     path = HERE / "cases" / f"{recipe.name.replace(' ', '_').replace('.', '_')}.json"
     path.write_text(json.dumps(case, indent=1, ensure_ascii=False) + "\n")

@@ -51,7 +51,10 @@ def answer(case: dict[str, Any], provider: Provider) -> Any:
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_the_answer_is_what_lfx_answers(path: Path, provider: Provider) -> None:
     case = json.loads(path.read_text())
-    assert comparable(answer(case, provider)) == case["answer"]
+    found = comparable(answer(case, provider))
+    if case["uncounted"]:
+        found[0]["outputs"][0]["results"]["message"]["properties"]["usage"] = None
+    assert found == case["answer"]
 
 
 def test_every_recipe_is_recorded() -> None:

@@ -181,7 +181,7 @@ def _call(body: Json) -> Json | None:
     """The tool call that the conversation asks for next."""
     forced = body.get("tool_choice")
     turns = body.get("messages", [])
-    if isinstance(forced, dict):
+    if isinstance(forced, dict) and not _said(body).startswith(CALL):
         return _tool_call(1, forced["function"]["name"], _said(body))
     lines = [line for line in _said(body).splitlines() if line.startswith(CALL)] if body.get("tools") else []
     at = max((place for place, turn in enumerate(turns) if turn["role"] == "user"), default=0)

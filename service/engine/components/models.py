@@ -19,8 +19,8 @@ PROVIDER_VARIABLES: Mapping[str, str] = {
     "Google Generative AI": "GOOGLE_API_KEY",
     "IBM WatsonX": "WATSONX_APIKEY",
 }
-#: Fields into which an edge may bring a whole model; 1.5's agents have the second one.
-_HANDLES = ("model", "agent_llm")
+#: Fields into which an edge may bring a whole model; the last two are 1.5's.
+_HANDLES = ("model", "agent_llm", "llm")
 _VARIABLE_NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
 
 
