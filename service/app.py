@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import Flask, Response
 from flask_smorest import Api
+from sqlalchemy.orm import sessionmaker
 
 from service import __version__, boot, observability
 from service.adapters.key_cache import DataVersionCache, NoCache
@@ -23,12 +24,15 @@ from service.domain.policy import Era, Policy
 from service.domain.runs import FlowRunner
 from service.engine import EmbeddedEngine, Limits
 from service.http import cors, db, errors, policy
-from service.http.api import auth, flows, keys, monitor, runs, users, variables
+from service.http.api import auth, files, flows, keys, messages, monitor, runs, users, variables
 from service.settings import Settings
 from service.start_screen import start_screen
 from service.storage.engine import is_memory
 
-_BLUEPRINTS = (monitor, auth, users, keys, variables, flows, runs)
+_BLUEPRINTS = (
+    *(module.blueprint for module in (monitor, auth, users, keys, variables, flows, files, messages, runs)),
+    files.of_users,
+)
 
 
 class _App(Flask):
@@ -66,8 +70,8 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     with warnings.catch_warnings():
         # Each module names its schemas well; two of one name are two views of one thing (many, partial).
         warnings.simplefilter("ignore", UserWarning)
-        for module in _BLUEPRINTS:
-            api.register_blueprint(module.blueprint)
+        for blueprint in _BLUEPRINTS:
+            api.register_blueprint(blueprint)
     errors.install(app)
     _serve_both_slash_forms(app)
     return app
@@ -99,9 +103,26 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
         usage=UsageCounter(engine),
         models=models,
         runner=FlowRunner(
-            EmbeddedEngine(models, Limits(wall_seconds=settings.run_timeout)), vault, snapshots, fallback
+            EmbeddedEngine(models, _limits(settings)),
+            vault,
+            snapshots,
+            fallback,
+            sessionmaker(engine),
+            max_parallel=settings.max_parallel_runs,
+            max_depth=settings.max_subflow_depth,
         ),
         now=now,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_nodes=settings.max_nodes,
+        max_steps=settings.max_steps,
+        max_loop_items=settings.max_loop_items,
+        wall_seconds=settings.run_timeout,
+        max_input_bytes=settings.max_input_bytes,
+        max_output_bytes=settings.max_output_bytes,
     )
 
 

@@ -146,7 +146,7 @@ class Settings:
     log_file: Path | None = None
     cors_origins: tuple[str, ...] = ()
     cors_allow_credentials: bool = False
-    max_file_size_upload_mb: int = 1024
+    max_file_size_upload_mb: int = 100
     max_body_bytes: int = 16 * 1024 * 1024
 
     auto_migrate: bool = True
@@ -156,6 +156,14 @@ class Settings:
     model_base_urls: tuple[str, ...] = ()
     model_timeout: float = 120.0
     run_timeout: float = 300.0
+    max_nodes: int = 500
+    max_steps: int = 1000
+    max_loop_items: int = 1000
+    max_input_bytes: int = 1_000_000
+    max_output_bytes: int = 10_000_000
+    max_subflow_depth: int = 5
+    max_parallel_runs: int = 1000
+    heartbeat_seconds: float = 15.0
 
     #: Settings of Langflow that were given and have no effect here; named at start.
     without_effect: tuple[str, ...] = ()
@@ -352,7 +360,7 @@ class _Reader:
             "log_file": env.path("LANGFLOW_LOG_FILE", None),
             "cors_origins": tuple(self._names("LANGFLOW_CORS_ORIGINS")),
             "cors_allow_credentials": env.bool("LANGFLOW_CORS_ALLOW_CREDENTIALS", False),
-            "max_file_size_upload_mb": self._positive("LANGFLOW_MAX_FILE_SIZE_UPLOAD", 1024),
+            "max_file_size_upload_mb": self._positive("LANGFLOW_MAX_FILE_SIZE_UPLOAD", 100),
             "max_body_bytes": self._positive("KEYTURN_MAX_BODY_BYTES", 16 * 1024 * 1024),
             "auto_migrate": env.bool("KEYTURN_AUTO_MIGRATE", True),
         }
@@ -376,6 +384,14 @@ class _Reader:
             "model_base_urls": tuple(self._names("KEYTURN_MODEL_BASE_URLS")),
             "model_timeout": float(self._positive("KEYTURN_MODEL_TIMEOUT", 120)),
             "run_timeout": float(self._positive("KEYTURN_RUN_TIMEOUT", 300)),
+            "max_nodes": self._positive("KEYTURN_MAX_NODES", 500),
+            "max_steps": self._positive("KEYTURN_MAX_STEPS", 1000),
+            "max_loop_items": self._positive("KEYTURN_MAX_LOOP_ITEMS", 1000),
+            "max_input_bytes": self._positive("KEYTURN_MAX_INPUT_BYTES", 1_000_000),
+            "max_output_bytes": self._positive("KEYTURN_MAX_OUTPUT_BYTES", 10_000_000),
+            "max_subflow_depth": self._positive("KEYTURN_MAX_SUBFLOW_DEPTH", 5),
+            "max_parallel_runs": self._positive("KEYTURN_MAX_PARALLEL_RUNS", 1000),
+            "heartbeat_seconds": float(self._positive("KEYTURN_HEARTBEAT_SECONDS", 15)),
         }
 
     def _refuse_what_would_be_unsafe(self) -> None:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import socket
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from service.domain.errors import ComponentFailed, ProviderFailed, RunFailed, RunTimedOut
-from service.domain.ports import ChatMessage, ModelChunk, ModelRequest, TokenUsage, ToolCall, ToolSpec
+from service.domain.ports import Cancellation, ChatMessage, ModelChunk, ModelRequest, TokenUsage, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
     import openai
@@ -201,7 +202,12 @@ def _attempts(
                 raise
             time.sleep(wait)
             continue
-        yield from _streamed(answer, deadline) if request.stream else _whole(answer)
+        if not request.stream:
+            yield from _whole(answer)
+            return
+        cancellation = request.cancellation or Cancellation()
+        with cancellation.interrupting(lambda answer=answer: _hang_up(answer)):  # type: ignore[misc]
+            yield from _streamed(answer, deadline)
         return
 
 
@@ -295,6 +301,15 @@ def _streamed(answer: openai.Stream[ChatCompletionChunk], deadline: float) -> Ge
         raise ProviderFailed("The model provider cut the connection before the answer was complete.")
     if calls:
         yield ModelChunk(tool_calls=tuple(ToolCall(*calls[at]) for at in sorted(calls)))
+
+
+def _hang_up(answer: openai.Stream[ChatCompletionChunk]) -> None:
+    """Wake up a read that waits in another thread; the SDK itself can only be closed by the thread that uses it."""
+    stream = answer.response.extensions.get("network_stream")
+    connection = None if stream is None else stream.get_extra_info("socket")
+    if connection is not None:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 def _gather(calls: dict[int, list[str]], pieces: Iterable[ChoiceDeltaToolCall]) -> None:

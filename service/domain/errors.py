@@ -112,6 +112,17 @@ class Invalid(DomainError):
             raise cls.field(f"String should have at most {most} characters", *loc, kind="string_too_long")
 
 
+class TooLarge(DomainError):
+    """The body is larger than this server takes."""
+
+
+class TooBusy(DomainError):
+    """This process runs as many flows as it may; try again in a moment."""
+
+    def __init__(self) -> None:
+        super().__init__("This server is running as many flows as it can. Try again in a moment.")
+
+
 class FlowInvalid(DomainError):
     """The stored graph cannot be run as it is (a broken edge, a cycle, an unreadable node)."""
 
@@ -186,6 +197,10 @@ class ProviderFailed(RunFailed):
 
 class RunTimedOut(RunFailed):
     """The run, or a provider that it waited for, took longer than the limit."""
+
+
+class RunCancelled(RunFailed):
+    """The caller has gone away."""
 
 
 class RunTooLarge(RunFailed):

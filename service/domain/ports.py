@@ -5,7 +5,9 @@ Adapters and the engine implement these; tests of the domain may bring their own
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -107,6 +109,13 @@ class FlowEngine(Protocol):
             FlowInvalid: the graph cannot be run.
         """
 
+    def check(self, data: Mapping[str, object]) -> None:
+        """Refuse a graph that goes in circles, whatever components there are; drafts are let pass.
+
+        Raises:
+            FlowInvalid: it goes in a circle that is no loop.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -159,6 +168,7 @@ class ModelRequest:
         options: further parameters of the provider's own API, by name, from the stored flow.
         tools: what the model may call; ``tool_choice`` names the one that it has to call.
         api_version: Azure OpenAI's ``api-version``.
+        cancellation: closes the connection when it comes.
     """
 
     model: str
@@ -176,6 +186,7 @@ class ModelRequest:
     tool_choice: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     api_version: str | None = None
+    cancellation: Cancellation | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,13 +351,49 @@ class SubFlows(Protocol):
         """
 
 
+class Cancellation:
+    """Somebody's wish, from another thread, that a run should stop."""
+
+    __slots__ = ("_callbacks", "_lock", "is_set")
+
+    def __init__(self) -> None:
+        self._callbacks: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+        self.is_set = False
+
+    def set(self) -> None:
+        """Stop the run: everything that waits for somebody else is interrupted."""
+        with self._lock:
+            self.is_set = True
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    @contextmanager
+    def interrupting(self, callback: Callable[[], None]) -> Iterator[None]:
+        """Call ``callback``, from the other thread, when the wish comes while the block runs."""
+        with self._lock:
+            late = self.is_set
+            if not late:
+                self._callbacks.append(callback)
+        if late:
+            callback()
+        try:
+            yield
+        finally:
+            with self._lock:
+                if callback in self._callbacks:
+                    self._callbacks.remove(callback)
+
+
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What belongs to the owner of the flow that runs."""
+    """What belongs to the owner of the flow that runs, and the caller's wish to stop it."""
 
     history: ChatHistory | None = None
     uploads: Uploads | None = None
     flows: SubFlows | None = None
+    cancellation: Cancellation = field(default_factory=Cancellation)
 
 
 class Snapshots(Protocol):

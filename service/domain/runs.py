@@ -1,12 +1,12 @@
-"""Running a flow: found, compiled once, given its variables, and run."""
+"""Running a flow: found, compiled once, given its variables and what its owner has, and run."""
 
 from __future__ import annotations
 
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,15 +14,29 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from service.domain import variables
-from service.domain.errors import FlowInvalid, NotFound
-from service.domain.ports import BoundFlow, CompiledFlow, Event, FlowEngine, RunInput, RunSpec, Snapshots, Vault
+from service.domain.errors import FlowInvalid, NotFound, RunTooLarge, TooBusy
+from service.domain.files import OwnersUploads
+from service.domain.messages import DatabaseHistory
+from service.domain.ports import (
+    BoundFlow,
+    CompiledFlow,
+    Event,
+    FlowEngine,
+    RunContext,
+    RunInput,
+    RunSpec,
+    Snapshots,
+    Vault,
+)
 from service.storage.flows import Flow
 
 _MOST_COMPILED = 256
 
 # Built once: putting a statement together costs more than running it.
 _MINE = select(Flow.id, Flow.version_token).where(Flow.user_id == bindparam("owner"))
-_BY_ID, _BY_NAME = (_MINE.where(column == bindparam("wanted")) for column in (Flow.id, Flow.endpoint_name))
+_BY_ID, _BY_ENDPOINT, _BY_NAME = (
+    _MINE.where(column == bindparam("wanted")) for column in (Flow.id, Flow.endpoint_name, Flow.name)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +44,7 @@ class RunRequest:
     """What a caller asks of a flow.
 
     ``variables`` are the values of ``X-LANGFLOW-GLOBAL-VAR-*`` headers; they are used and forgotten.
+    ``payload`` is the body of a webhook's request.
     """
 
     input_value: str | None = None
@@ -40,16 +55,80 @@ class RunRequest:
     session_id: str | None = None
     stream: bool = False
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    payload: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A run that needs nothing more from the database."""
+    """A run that needs nothing more from the request's session."""
 
     flow_id: uuid.UUID
     bound: BoundFlow
     values: Mapping[str, str] = field(repr=False)
-    session_id: str = ""
+    session_id: str
+    context: RunContext = field(repr=False)
+    history: DatabaseHistory = field(repr=False)
+    places: threading.BoundedSemaphore = field(repr=False)
+
+    def start(self, spec: RunSpec) -> Running:
+        """Start a run.
+
+        Raises:
+            TooBusy: this process runs as many flows as it may.
+            DomainError: what can be told before anything runs.
+        """
+        return Running(self, spec)
+
+
+class Running:
+    """The events of one run. ``close`` ends it, and the provider's stream, wherever it is.
+
+    It holds a place among the runs of this process until it is closed, and its messages are stored before the last
+    event is handed out.
+    """
+
+    __slots__ = ("_events", "_held", "_prepared")
+
+    def __init__(self, prepared: Prepared, spec: RunSpec) -> None:
+        self._held = prepared.places.acquire(blocking=False)
+        if not self._held:
+            raise TooBusy
+        self._prepared = prepared
+        try:
+            self._events = prepared.bound.run(spec, prepared.values, prepared.context)
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        try:
+            event = next(self._events)
+        except BaseException:
+            self.close()
+            raise
+        if event.name == "end":
+            self._prepared.history.flush()
+        return event
+
+    def cancel(self) -> None:
+        """Ask the run to stop; may come from another thread than the one that iterates."""
+        self._prepared.context.cancellation.set()
+
+    def close(self) -> None:
+        """End the run; a second call does nothing."""
+        if not self._held:
+            return
+        self._held = False
+        try:
+            events = getattr(self, "_events", None)
+            if events is not None:
+                events.close()
+            self._prepared.history.flush()
+        finally:
+            self._prepared.places.release()
 
 
 class FlowRunner:
@@ -60,15 +139,30 @@ class FlowRunner:
         vault: opens the owner's variables.
         snapshots: keeps where flows are found.
         fallback: values that a flow may read from the environment, where the operator allows it.
+        open_session: opens a session for what happens during a run, when the request's own is closed.
+        max_parallel: runs at once in this process.
+        max_depth: flows that run flows that run flows.
     """
 
-    def __init__(self, engine: FlowEngine, vault: Vault, snapshots: Snapshots, fallback: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        engine: FlowEngine,
+        vault: Vault,
+        snapshots: Snapshots,
+        fallback: Mapping[str, str],
+        open_session: Callable[[], Session],
+        *,
+        max_parallel: int = 1000,
+        max_depth: int = 5,
+    ) -> None:
         self._engine, self._vault, self._snapshots, self._fallback = engine, vault, snapshots, fallback
+        self._open, self.max_depth = open_session, max_depth
+        self._places = threading.BoundedSemaphore(max_parallel)
         self._compiled: OrderedDict[tuple[uuid.UUID, uuid.UUID], CompiledFlow] = OrderedDict()
         self._lock = threading.Lock()
 
     def prepare(self, session: Callable[[], Session], owner_id: uuid.UUID, identifier: str, tweaks: Mapping[str, Any],
-                from_request: Mapping[str, str], session_id: str | None) -> Prepared:  # fmt: skip
+                from_request: Mapping[str, str], session_id: str | None, *, depth: int = 0) -> Prepared:  # fmt: skip
         """Find a flow of the owner by id or endpoint name, and everything that its run needs.
 
         ``session`` is opened only when something has to be asked of the database.
@@ -77,21 +171,34 @@ class FlowRunner:
             NotFound: none such, or somebody else's.
             FlowInvalid, UnknownComponents, TweaksRefused, VariableMissing: before anything runs.
         """
-        flow_id, version = self._found(session, owner_id, identifier)
+        flow_id, version = self._found(session, owner_id, identifier, by_name=depth > 0)
         bound = self._flow(session, flow_id, version).bind(tweaks)
         uses = bound.variables
         values = (
             variables.resolve(session(), self._vault, owner_id, uses, from_request, self._fallback) if uses else {}
         )
-        return Prepared(flow_id, bound, values, session_id or str(flow_id))
+        history = DatabaseHistory(self._open, owner_id, flow_id)
+        others = _OwnersFlows(self, self._open, owner_id, from_request, depth)
+        context = RunContext(history, OwnersUploads(self._open, owner_id), others)
+        # A run inside a run has its place already; waiting for a second one could stop all of them for ever.
+        places = self._places if depth == 0 else threading.BoundedSemaphore(1)
+        return Prepared(flow_id, bound, values, session_id or str(flow_id), context, history, places)
+
+    def check(self, data: Mapping[str, Any]) -> None:
+        """Refuse a graph that goes in circles, whatever components this server has.
+
+        Raises:
+            FlowInvalid: it goes in a circle that is no loop.
+        """
+        self._engine.check(data)
 
     def _found(
-        self, session: Callable[[], Session], owner_id: uuid.UUID, identifier: str
+        self, session: Callable[[], Session], owner_id: uuid.UUID, identifier: str, *, by_name: bool
     ) -> tuple[uuid.UUID, uuid.UUID | None]:
-        key, state = ("flow", owner_id, identifier), self._snapshots.version()
+        key, state = ("flow", owner_id, identifier, by_name), self._snapshots.version()
         found: tuple[uuid.UUID, uuid.UUID | None] | None = self._snapshots.get(key, state)
         if found is None:
-            found = _find(session(), owner_id, identifier)
+            found = _find(session(), owner_id, identifier, by_name=by_name)
             self._snapshots.put(key, state, found)
         return found
 
@@ -113,45 +220,65 @@ class FlowRunner:
         return compiled
 
 
-def events(prepared: Prepared, asked: RunRequest) -> Iterator[Event]:
-    """Run, and yield Langflow's events; the last is ``end`` with the whole result.
+class _OwnersFlows:
+    """The other flows of an owner, for a flow that runs them; implements ``domain.ports.SubFlows``."""
 
-    Closing the iterator ends the run and the provider's stream.
+    __slots__ = ("_depth", "_from_request", "_open", "_owner_id", "_runner")
+
+    def __init__(self, runner: FlowRunner, open_session: Callable[[], Session], owner_id: uuid.UUID,
+                 from_request: Mapping[str, str], depth: int) -> None:  # fmt: skip
+        self._runner, self._open, self._owner_id = runner, open_session, owner_id
+        self._from_request, self._depth = from_request, depth
+
+    def run(
+        self, identifier: str, spec: RunInput, tweaks: Mapping[str, Any], session_id: str
+    ) -> Sequence[Mapping[str, Any]]:
+        """Run a flow by id or name; see ``domain.ports.SubFlows``."""
+        depth = self._depth + 1
+        if depth > self._runner.max_depth:
+            raise RunTooLarge(f"Flows that run flows are nested more than {self._runner.max_depth} deep.")
+        with self._open() as session:
+            prepared = self._runner.prepare(
+                lambda: session, self._owner_id, identifier, tweaks, self._from_request, session_id, depth=depth
+            )
+        running = prepared.start(RunSpec(str(prepared.flow_id), prepared.session_id, spec, "any"))
+        return _outputs(running)
+
+
+def events(prepared: Prepared, asked: RunRequest) -> Running:
+    """Run, and yield Langflow's events; the last is ``end`` with the outputs.
 
     Raises:
         DomainError: what can be told before anything runs, at once; the rest while iterating.
     """
-    running = prepared.bound.run(_spec(prepared, asked), prepared.values)
-    return _with_session(running, prepared.session_id)
-
-
-def _with_session(running: Generator[Event, None, None], session_id: str) -> Iterator[Event]:
-    with closing(running):
-        for event in running:
-            if event.name == "end":
-                yield Event("end", {"result": {"session_id": session_id, "outputs": event.data["outputs"]}})
-            else:
-                yield event
+    return prepared.start(_spec(prepared, asked))
 
 
 def result(prepared: Prepared, asked: RunRequest) -> dict[str, Any]:
     """Run to the end and return ``{"session_id", "outputs"}``."""
-    last: Event | None = None
-    for last in prepared.bound.run(_spec(prepared, asked), prepared.values):  # noqa: B007 - the last one counts
-        pass
-    return {"session_id": prepared.session_id, "outputs": last.data["outputs"] if last else []}
+    return {"session_id": prepared.session_id, "outputs": _outputs(events(prepared, asked))}
 
 
 def advanced(prepared: Prepared, inputs: list[RunInput], outputs: list[str]) -> dict[str, Any]:
     """Run once for each input and return all results in order."""
-    found: list[object] = []
+    found: list[Any] = []
     for one in inputs:
         spec = RunSpec(str(prepared.flow_id), prepared.session_id, one, output_type="debug" if outputs else "any",
                        outputs=tuple(outputs) or None)  # fmt: skip
-        for event in prepared.bound.run(spec, prepared.values):
-            if event.name == "end":
-                found.extend(event.data["outputs"])  # type: ignore[arg-type]
+        found.extend(_outputs(prepared.start(spec)))
     return {"session_id": prepared.session_id, "outputs": found}
+
+
+def _outputs(running: Running) -> list[Any]:
+    """Run to the end and return what the last event brings."""
+    last: Event | None = None
+    try:
+        for last in running:  # noqa: B007 - the last one counts
+            pass
+    finally:
+        running.close()
+    outputs: Any = last.data["outputs"] if last is not None else []
+    return list(outputs)
 
 
 def in_background(work: Callable[[], object]) -> None:
@@ -163,22 +290,23 @@ def _spec(prepared: Prepared, asked: RunRequest) -> RunSpec:
     return RunSpec(
         flow_id=str(prepared.flow_id),
         session_id=prepared.session_id,
-        input=RunInput(asked.input_value, asked.input_type),
+        input=RunInput(asked.input_value, asked.input_type, payload=asked.payload),
         output_type=asked.output_type,
         outputs=(asked.output_component,) if asked.output_component else None,
         stream=asked.stream,
     )
 
 
-def _find(session: Session, owner_id: uuid.UUID, identifier: str) -> tuple[uuid.UUID, uuid.UUID | None]:
+def _find(
+    session: Session, owner_id: uuid.UUID, identifier: str, *, by_name: bool
+) -> tuple[uuid.UUID, uuid.UUID | None]:
     """The one look-up of a flow to run: by id or by name, always with the owner's filter."""
-    wanted: object = identifier
-    query = _BY_NAME
+    queries = [(_BY_ENDPOINT, identifier), *([(_BY_NAME, identifier)] if by_name else [])]
+    wanted: list[tuple[Any, object]] = list(queries)
     with suppress(ValueError):
-        wanted, query = uuid.UUID(identifier), _BY_ID
-    row = None
-    if "\x00" not in identifier:
-        row = session.execute(query, {"owner": owner_id, "wanted": wanted}).first()
-    if row is None:
-        raise NotFound(f"Flow identifier {identifier} not found")
-    return row.id, row.version_token
+        wanted = [(_BY_ID, uuid.UUID(identifier))]
+    for query, value in wanted if "\x00" not in identifier else ():
+        row = session.execute(query, {"owner": owner_id, "wanted": value}).first()
+        if row is not None:
+            return row.id, row.version_token
+    raise NotFound(f"Flow identifier {identifier} not found")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from service.domain.errors import FlowInvalid
 from service.domain.ports import ModelProviders, WebClient
 from service.engine.component import Outside
 from service.engine.graph import parse
 from service.engine.limits import Limits
-from service.engine.plan import compile_plan
+from service.engine.plan import check_plan, compile_plan
 from service.engine.runner import BoundFlow, CompiledFlow
 
 __all__ = ["BoundFlow", "CompiledFlow", "EmbeddedEngine", "Limits"]
@@ -36,3 +37,15 @@ class EmbeddedEngine:
         """
         graph = parse(data, max_nodes=self._limits.max_nodes)
         return CompiledFlow(compile_plan(graph, self._outside, self._limits))
+
+    def check(self, data: Mapping[str, object]) -> None:
+        """Refuse a graph that goes in circles; a draft that cannot be read yet is let pass.
+
+        Raises:
+            FlowInvalid: it goes in a circle that is no loop.
+        """
+        try:
+            graph = parse(data, max_nodes=self._limits.max_nodes)
+        except FlowInvalid:
+            return
+        check_plan(graph)

@@ -59,6 +59,7 @@ def request_for(
         tool_choice=tool_choice,
         options=choice.options,
         api_version=choice.api_version,
+        cancellation=component.run.context.cancellation,
     )
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from service.domain.errors import ComponentFailed, RunTimedOut, RunTooLarge
+from service.domain.errors import ComponentFailed, RunCancelled, RunTimedOut, RunTooLarge
 from service.domain.ports import ModelProviders, RunContext, TokenUsage, VariableUse, WebClient
 from service.engine.fields import OPEN_KINDS, Field
 from service.engine.graph import Node
@@ -177,7 +177,10 @@ class Run:
 
         Raises:
             RunTimedOut: none are left.
+            RunCancelled: nobody waits for the run any more.
         """
+        if self.context.cancellation.is_set:
+            raise RunCancelled("The run was stopped by its caller.")
         left = self.deadline - monotonic()
         if left <= 0:
             raise RunTimedOut(f"The run took longer than {self.limits.wall_seconds:g} seconds.")

@@ -59,6 +59,24 @@ def compile_plan(graph: Graph, outside: Outside, limits: Limits) -> Plan:
     return Plan(graph, steps, targets, variables, wiring, outside, limits)
 
 
+class _Unknown(Component):
+    """Stands for a component that this engine does not have."""
+
+
+def check_plan(graph: Graph) -> None:
+    """Look for circles alone, so that a flow for another engine can be stored.
+
+    Raises:
+        FlowInvalid: edges go in a circle that is no loop.
+    """
+    components = tuple(CATALOGUE.get(node.type, _Unknown) for node in graph.nodes)
+    # A loop of a kind that is not known here has its way back in an output, not in a field.
+    edges = [
+        e for e in graph.edges if components[e.target] is not _Unknown or e.field in graph.nodes[e.target].fields
+    ]
+    wire(graph, edges, components)
+
+
 def retarget(plan: Plan, changes: Mapping[int, Mapping[str, Setting]]) -> tuple[Step, ...]:
     """The steps with other settings for some nodes.
 

@@ -25,7 +25,8 @@ def usage_dict(usage: TokenUsage | None) -> Json | None:
     }
 
 
-def _properties(message: Message) -> Json:
+def properties_of(message: Message) -> Json:
+    """Langflow's properties of a message: how it looks and where it comes from."""
     node_id, display_name, source = message.source
     return {
         "text_color": message.colors[0],
@@ -53,7 +54,7 @@ def _stored_data(message: Message, run: Run) -> Json:
         "files": list(message.files),
         "error": False,
         "edit": False,
-        "properties": _properties(message),
+        "properties": properties_of(message),
         "category": "message",
         "content_blocks": list(message.blocks),
         "session_metadata": {"graph_run_id": run.run_id},
@@ -91,7 +92,7 @@ def message_dict(message: Message, run: Run) -> Json:
         "flow_id": run.flow_id,
         "error": False,
         "edit": False,
-        "properties": _properties(message),
+        "properties": properties_of(message),
         "category": "message",
         "content_blocks": list(message.blocks),
         "duration": None,

@@ -19,6 +19,7 @@ from service.domain.ports import Event, RunContext, RunInput, RunSpec, VariableU
 from service.engine import tweaks as tweaking
 from service.engine.component import CHAT_ROLES, INPUT_ROLES, OUTPUT_ROLES, Loop, Run, Step
 from service.engine.fields import Unfit, coerce
+from service.engine.memory import remember
 from service.engine.plan import Plan, retarget
 from service.engine.results import Json, message_event, step_result
 from service.engine.values import STOPPED, Message, new_id
@@ -167,6 +168,8 @@ class _Execution:
         except Exception as error:
             raise _translated(step, error) from None
         self.results[step.index] = made
+        if step.component.role in CHAT_ROLES:
+            remember(made, run)
         if run.stream and step.component.role in CHAT_ROLES:
             for value in made.values():
                 if isinstance(value, Message) and value.id is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from service.domain.errors import ComponentFailed, DomainError, RunTimedOut, RunTooLarge
+from service.domain.errors import ComponentFailed, DomainError, RunCancelled, RunTimedOut, RunTooLarge
 from service.domain.ports import Event, ToolSpec
 from service.engine.fields import Field, Kind, Unfit, coerce
 from service.engine.values import Data, Message, Table
@@ -208,8 +208,8 @@ def failure_of(error: DomainError) -> str:
     """What the model reads when a tool has failed.
 
     Raises:
-        RunTimedOut, RunTooLarge: these end the run, not only the call.
+        RunTimedOut, RunTooLarge, RunCancelled: these end the run, not only the call.
     """
-    if isinstance(error, RunTimedOut | RunTooLarge):
+    if isinstance(error, RunTimedOut | RunTooLarge | RunCancelled):
         raise error
     return str(getattr(error, "reason", error))

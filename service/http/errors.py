@@ -33,6 +33,8 @@ STATUS: tuple[tuple[type[errors.DomainError], int], ...] = (
     (errors.TooManyAttempts, 429),
     (errors.NotDecryptable, 500),
     (errors.Invalid, 422),
+    (errors.TooLarge, 413),
+    (errors.TooBusy, 503),
     (errors.FlowInvalid, 422),
     (errors.UnknownComponents, 422),
     (errors.TweaksRefused, 422),
@@ -94,6 +96,8 @@ def answer(error: errors.DomainError) -> Response:
         response.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, errors.TooManyAttempts):
         response.headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, errors.TooBusy):
+        response.headers["Retry-After"] = "1"
     if isinstance(error, errors.Forbidden) and error.code:
         response.headers["x-langflow-error-code"] = error.code
     return response

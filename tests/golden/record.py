@@ -221,8 +221,14 @@ def _record(recipe: Recipe, bodies: dict[str, Json], loop: asyncio.Runner) -> No
     except Exception as error:  # one that fails must not hide what the others give
         print(f"FAILED {recipe.name}: {type(error).__name__}: {str(error)[-300:]}")
         return
-    case = {"name": recipe.name, "version": recipe.version, "uncounted": recipe.uncounted, "request": recipe.request, "flow": stripped(data),
-            "answer": found}  # fmt: skip
+    case = {
+        "name": recipe.name,
+        "version": recipe.version,
+        "uncounted": recipe.uncounted,
+        "request": recipe.request,
+        "flow": stripped(data),
+        "answer": found,
+    }
     path = HERE / "cases" / f"{recipe.name.replace(' ', '_').replace('.', '_')}.json"
     path.write_text(json.dumps(case, indent=1, ensure_ascii=False) + "\n")
     print(f"recorded {recipe.name}")

@@ -81,7 +81,7 @@ def update(body: dict[str, Any], flow_id: str) -> Any:
     """Change what the body names; ``If-Match`` guards against somebody else's change."""
     row_id = path_id(flow_id, "flow_id")
     if_match = request.headers.get("If-Match")
-    return flows.update(session(), caller().user_id, row_id, body, services().now(), if_match)
+    return flows.update(session(), caller().user_id, row_id, _without_circles(body), services().now(), if_match)
 
 
 @blueprint.put("/<flow_id>", endpoint="put")
@@ -141,7 +141,14 @@ def download() -> Response:
 
 def _given(body: dict[str, Any]) -> dict[str, Any]:
     """Leave out what the export wrote as null for "nothing chosen"."""
-    return {name: value for name, value in body.items() if value is not None}
+    return _without_circles({name: value for name, value in body.items() if value is not None})
+
+
+def _without_circles(body: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what could never run here or elsewhere; everything else is stored as it comes."""
+    if body.get("data"):
+        services().runner.check(body["data"])
+    return body
 
 
 def _count(name: str, default: int, most: int) -> int:

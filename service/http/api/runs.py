@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 from flask import Request, Response, jsonify, request
@@ -13,13 +11,13 @@ from marshmallow import Schema, ValidationError
 
 from service.domain import runs
 from service.domain.errors import DomainError, Invalid, NotFound, Problem, Rejected
-from service.domain.ports import Event, RunInput
+from service.domain.ports import RunInput
 from service.http.answers import json_answer
 from service.http.db import reads_only, release, services, session
-from service.http.errors import detail_of, status_of
 from service.http.parsing import Blueprint, flag, problems_of, read_json
 from service.http.policy import caller
 from service.http.schemas.runs import AdvancedBodySchema, RunBodySchema
+from service.http.streaming import streamed, wanted_format
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("runs", __name__, url_prefix="/api/v1", description="Run flows")
@@ -35,9 +33,11 @@ _run_body, _advanced_body = RunBodySchema(), AdvancedBodySchema()
 def run(flow_id: str) -> Response:
     """Run a flow by id or endpoint name; ``?stream=true`` answers with events as they happen."""
     asked = _asked(request)
+    form = wanted_format(request)
     prepared = _prepared(flow_id, asked)
     if asked.stream:
-        return _streamed(_frames(runs.events(prepared, asked)))
+        heartbeat = services().settings.heartbeat_seconds
+        return streamed(runs.events(prepared, asked), prepared.session_id, form, heartbeat)
     return json_answer(runs.result(prepared, asked))
 
 
@@ -65,7 +65,8 @@ def webhook(flow_id: str) -> Response:
     """Start a run that nobody waits for; what comes of it is in the log."""
     if not request.get_data(cache=True):
         raise Rejected("Request body is empty. You should provide a JSON payload containing the flow ID.")
-    asked = runs.RunRequest(session_id=f"webhook-{uuid.uuid4()}")
+    payload = request.get_data(cache=True).decode("utf-8", "replace")
+    asked = runs.RunRequest(session_id=f"webhook-{uuid.uuid4()}", output_type="any", payload=payload)
     prepared = _prepared(flow_id, asked)
     runs.in_background(lambda: _log_failure(prepared, asked))
     accepted = jsonify({"message": "Task started in the background", "status": "in progress"})
@@ -130,27 +131,6 @@ def _load(schema: Schema, body: Any) -> dict[str, Any]:
     except ValidationError as error:
         raise Invalid(problems_of({"json": error.messages_dict})) from None
     return loaded
-
-
-def _frames(events: Iterator[Event]) -> Iterator[bytes]:
-    """Write events as Langflow's clients parse them: bare JSON and a blank line, no ``data:`` in front."""
-    try:
-        for event in events:
-            yield _frame(event.name, event.data)
-    except DomainError as error:
-        yield _frame("error", {"error": f"{status_of(error)}: {json.dumps(detail_of(error))}"})
-    except Exception:
-        log.exception("a streamed run failed unexpectedly")
-        yield _frame("error", {"error": '500: "Internal Server Error"'})
-
-
-def _frame(name: str, data: object) -> bytes:
-    return json.dumps({"event": name, "data": data}, ensure_ascii=False).encode() + b"\n\n"
-
-
-def _streamed(frames: Iterator[bytes]) -> Response:
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return Response(frames, mimetype="text/event-stream", headers=headers)
 
 
 def _log_failure(prepared: runs.Prepared, asked: runs.RunRequest) -> None:

@@ -1,0 +1,141 @@
+"""The events of a run as bytes on the wire, while it runs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from flask import Request, Response
+
+from service.domain.errors import DomainError, Invalid
+from service.domain.ports import Event
+from service.domain.runs import Running
+from service.http.errors import detail_of, status_of
+
+log = logging.getLogger(__name__)
+
+Encode = Callable[[str, object], bytes]
+_BACKLOG = 64
+
+
+class Pump:
+    """Runs a flow in a thread of its own and hands its events over.
+
+    So a silent provider does not keep the server from seeing that the client has gone away: a line is sent after each
+    ``heartbeat`` seconds of silence, and when that fails the run is cancelled.
+
+    Args:
+        running: the run.
+        session_id: goes into the last event.
+        heartbeat: seconds of silence after which an empty line is sent.
+        encode: makes the bytes of one event.
+        pulse: the bytes of a heartbeat.
+    """
+
+    def __init__(self, running: Running, session_id: str, heartbeat: float, encode: Encode, pulse: bytes) -> None:
+        self._running, self._session_id, self._heartbeat = running, session_id, heartbeat
+        self._encode, self._pulse = encode, pulse
+        self._queue: queue.Queue[bytes | None] = queue.Queue(_BACKLOG)
+        self._gone = threading.Event()
+        threading.Thread(target=self._pump, name="stream", daemon=True).start()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            try:
+                piece = self._queue.get(timeout=self._heartbeat)
+            except queue.Empty:
+                yield self._pulse
+                continue
+            if piece is None:
+                return
+            yield piece
+
+    def close(self) -> None:
+        """Stop the run; called when the answer is complete and when the client has gone away."""
+        self._gone.set()
+        self._running.cancel()
+
+    def _pump(self) -> None:
+        try:
+            for event in self._running:
+                if not self._put(self._bytes(event)):
+                    break
+        except DomainError as error:
+            self._put(self._encode("error", {"error": f"{status_of(error)}: {json.dumps(detail_of(error))}"}))
+        except Exception:
+            log.exception("a streamed run failed unexpectedly")
+            self._put(self._encode("error", {"error": '500: "Internal Server Error"'}))
+        finally:
+            try:
+                self._running.close()
+            except Exception:
+                log.exception("a streamed run could not be closed")
+            self._put(None)
+
+    def _bytes(self, event: Event) -> bytes:
+        if event.name != "end":
+            return self._encode(event.name, event.data)
+        return self._encode("end", {"result": {"session_id": self._session_id, "outputs": event.data["outputs"]}})
+
+    def _put(self, piece: bytes | None) -> bool:
+        """Hand over, however slow the client is; False when nobody takes it any more."""
+        while not self._gone.is_set():
+            try:
+                self._queue.put(piece, timeout=0.5)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+
+def _langflow(name: str, data: object) -> bytes:
+    """Bare JSON and a blank line, with no ``data:`` in front: what Langflow's clients parse."""
+    return _text(name, data) + b"\n\n"
+
+
+def _ndjson(name: str, data: object) -> bytes:
+    return _text(name, data) + b"\n"
+
+
+def _sse(name: str, data: object) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode("utf-8", "replace")
+
+
+def _text(name: str, data: object) -> bytes:
+    return json.dumps({"event": name, "data": data}, ensure_ascii=False).encode("utf-8", "replace")
+
+
+#: By what a client asks for: content type, encoding, heartbeat. An empty line says nothing in any of them.
+_FORMATS: dict[str, tuple[str, Encode, bytes]] = {
+    "langflow": ("text/event-stream", _langflow, b"\n"),
+    "ndjson": ("application/x-ndjson", _ndjson, b"\n"),
+    "sse": ("text/event-stream", _sse, b": still running\n\n"),
+}
+
+
+def wanted_format(request: Request) -> str:
+    """How the client wants its events.
+
+    Raises:
+        Invalid: ``?format=`` names none of the formats.
+    """
+    named = request.args.get("format")
+    if named is None:
+        return "ndjson" if request.accept_mimetypes.best == "application/x-ndjson" else "langflow"
+    if named not in _FORMATS:
+        raise Invalid.field(f"Input should be one of {', '.join(_FORMATS)}", "query", "format", kind="enum")
+    return named
+
+
+def streamed(running: Running, session_id: str, form: str, heartbeat: float) -> Response:
+    """The answer that shows a run while it runs."""
+    kind, encode, pulse = _FORMATS[form]
+    pump = Pump(running, session_id, heartbeat, encode, pulse)
+    headers: dict[str, Any] = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    response = Response(iter(pump), mimetype=kind, headers=headers)
+    response.call_on_close(pump.close)
+    return response
