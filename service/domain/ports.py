@@ -238,6 +238,7 @@ class WebRequest:
     body: bytes | None = field(default=None, repr=False)
     timeout: float = 30.0
     follow_redirects: bool = True
+    cancellation: Cancellation | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

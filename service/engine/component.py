@@ -39,16 +39,31 @@ CHAT_ROLES: frozenset[Role] = frozenset({"chat_input", "chat_output"})
 
 
 @dataclass(frozen=True, slots=True)
+class Services:
+    """Addresses of the services that components know by themselves; an operator may put mirrors in their place."""
+
+    duckduckgo: str = "https://html.duckduckgo.com/html/"
+    google_news: str = "https://news.google.com/rss"
+    tavily: str = "https://api.tavily.com/search"
+    searchapi: str = "https://www.searchapi.io/api/v1/search"
+    arxiv: str = "https://export.arxiv.org/api/query"
+
+
+@dataclass(frozen=True, slots=True)
 class Outside:
     """What an engine reaches outside this process; the same for every flow.
 
     Args:
         providers: the language models, by Langflow's provider name.
         web: the way out for addresses; without one, components that need it cannot run.
+        services: where well-known services are.
+        default_model: provider and model of a node that names none, where the operator has chosen them.
     """
 
     providers: ModelProviders
     web: WebClient | None = None
+    services: Services = Services()
+    default_model: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +129,7 @@ class Step:
         origin: step of the first incoming edge, or None.
         ancestors: all steps that this one depends on.
         in_session: it has a session_id field that no edge fills.
+        kind: the component's type name in the export, of which a class may have several.
         icon: name of the component's icon in the export.
         tools: what an agent that is connected to it may call.
         in_loop: a loop runs it, not the flow.
@@ -135,6 +151,7 @@ class Step:
     origin: int | None
     ancestors: tuple[int, ...]
     in_session: bool
+    kind: str = ""
     icon: str = ""
     tools: tuple[ToolPlan, ...] = ()
     in_loop: bool = False
@@ -238,6 +255,11 @@ class Component:
         return cls.outputs
 
     @classmethod
+    def tool_methods(cls) -> tuple[str, ...]:
+        """The output methods that an agent may call, each a tool of its own."""
+        return tuple(dict.fromkeys(output.method for output in cls.outputs))
+
+    @classmethod
     def tools_of(cls, draft: Draft) -> tuple[ToolPlan, ...]:
         """What an agent may call when the node is connected to it as a tool."""
         from service.engine import tools
@@ -269,6 +291,11 @@ class Component:
     def accepts_tweak(cls, draft: Draft, declared: Field, value: object) -> bool:  # noqa: ARG003 - for subclasses
         """Whether a caller may set the field; closed kinds stay closed unless a subclass knows better."""
         return declared.kind in OPEN_KINDS
+
+    @classmethod
+    def accepts_reference(cls, declared: Field, value: object) -> bool:  # noqa: ARG003 - for subclasses
+        """Whether a caller may set a file field to this, which can only name the owner's own uploads."""
+        return False
 
     def text(self, name: str) -> str:
         """The field as text; "" when it has no value."""

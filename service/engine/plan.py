@@ -184,6 +184,7 @@ def _step(target: Target, prepared: object, targets: tuple[Target, ...], wiring:
         ancestors=wiring.ancestors[node.index],
         in_session="session_id" in target.declared and "session_id" not in draft.linked,
         tools=component.tools_of(draft) if TOOL_OUTPUT in used else (),
+        kind=node.type,
         icon=node.icon,
         in_loop=node.index in wiring.in_loops(),
         body=() if body is None else body.members,

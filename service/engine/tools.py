@@ -103,10 +103,10 @@ def planned_for(component: type[Component], edits: object = None) -> tuple[ToolP
     rows = {tag: row for row, tag in _rows(edits)}
     arguments = {item.name: item for item in component.fields if item.tool is not None}
     plans = []
-    for output in component.outputs:
-        row = rows.get(output.method, {}) if rows else {"status": True}
+    for method in component.tool_methods():
+        row = rows.get(method, {}) if rows else {"status": True}
         if row.get("status", False):
-            plans.append(_plan(component, output.method, row, arguments))
+            plans.append(_plan(component, method, row, arguments))
     return tuple(plans)
 
 

@@ -159,6 +159,8 @@ def _unplaced(addresses: Addresses, targets: Sequence[Target], tweaks: Mapping[s
 def _allowed(target: Target, name: str, value: object) -> bool:
     stored = target.draft.node.fields.get(name)
     declared = target.declared.get(name)
+    if stored is not None and stored.type == "file" and declared is not None and declared.kind == "file":
+        return target.component.accepts_reference(declared, setting(stored, value).value)
     if name == "code" or stored is None or not _open_type(stored):
         # The declared provider and model fields judge the value themselves; nothing else opens a closed type.
         return False

@@ -9,6 +9,7 @@ from types import ModuleType
 
 from service.engine.components import (
     agents,
+    files,
     flows,
     inputs_outputs,
     logic,
@@ -17,8 +18,10 @@ from service.engine.components import (
     processing,
     prompts,
     records,
+    search,
     structured,
     utilities,
+    web,
 )
 
 FAMILIES: tuple[ModuleType, ...] = (
@@ -28,9 +31,12 @@ FAMILIES: tuple[ModuleType, ...] = (
     agents,
     structured,
     memory,
+    files,
     processing,
     records,
     logic,
     flows,
+    web,
+    search,
     utilities,
 )

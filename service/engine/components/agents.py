@@ -25,6 +25,7 @@ from service.engine.tools import (
     plain,
     planned_for,
 )
+from service.engine.uploads import images_of
 from service.engine.values import NAME_AI, SENDER_AI, SENDER_USER, Data, Message, ModelChoice, text_of
 
 _CONTINUE = "Continue the conversation."
@@ -184,8 +185,9 @@ class Agent(LanguageModel):
 
     def _task(self) -> ChatMessage:
         """The input is always the user's turn, also when another agent wrote it: some providers insist on that."""
-        text = text_of(self.values.get("input_value"))
-        return ChatMessage("user", text if text.strip() else _CONTINUE)
+        value = self.values.get("input_value")
+        text, images = text_of(value), images_of(self, [value])
+        return ChatMessage("user", text if text.strip() or images else _CONTINUE, images)
 
     def _history(self) -> Iterable[ChatMessage]:
         """Earlier turns of this session, without the message that is being answered."""

@@ -6,6 +6,7 @@ import json
 
 from service.engine.component import Component, Output
 from service.engine.fields import Field
+from service.engine.uploads import is_reference, references
 from service.engine.values import (
     NAME_AI,
     SENDER_AI,
@@ -45,10 +46,16 @@ class ChatInput(Component):
         Field("input_value", default=""),
         Field("sender", default=SENDER_USER),
         Field("sender_name", default=SENDER_USER),
+        Field("files", "file"),
         *_CHAT_FIELDS,
     )
     outputs = (Output("message", "message_response"),)
     __slots__ = ()
+
+    @classmethod
+    def accepts_reference(cls, declared: Field, value: object) -> bool:
+        """A caller may send files along, but only what the flow's owner has uploaded."""
+        return declared.name == "files" and is_reference(value)
 
     def message_response(self) -> Message:
         """The message, with an id when it is stored."""
@@ -61,6 +68,7 @@ class ChatInput(Component):
             text_of(values["sender_name"]),
             session_id,
             text_of(values["context_id"]),
+            references(values["files"]),
             id=new_id() if stored else None,
         )
         if self.values["background_color"] is not None:
@@ -110,6 +118,7 @@ class ChatOutput(Component):
         if "chat_input" in self.step.neighbours:
             return Message(value.text)
         message = Message(value.text, session_id=value.session_id, timestamp=value.timestamp, icon=value.icon)
+        message.files = value.files
         message.blocks = list(value.blocks)
         message.usage = value.usage
         if value.begun:  # the first output that takes a streamed message completes it

@@ -11,6 +11,7 @@ from service.domain.ports import ChatMessage, Event, VariableUse
 from service.engine.asking import announce, ask, is_watched, request_for
 from service.engine.component import Component, Draft, Output
 from service.engine.fields import Field
+from service.engine.uploads import images_of
 from service.engine.values import SENDER_USER, Message, ModelChoice, Source, text_of
 
 #: Langflow's provider name -> the variable that it takes a key from when the node has none.
@@ -66,10 +67,11 @@ class ModelComponent(Component):
     def _messages(self) -> tuple[ChatMessage, ...]:
         value, system = self.values.get("input_value"), self.text("system_message")
         text = text_of(value)
-        if not text and not system:
+        if not text and not system and not (isinstance(value, Message) and value.files):
             raise self.fail("The message you want to send to the model is empty.")
         ours = isinstance(value, Message) and value.sender not in (None, "", SENDER_USER)
-        turns = [ChatMessage("assistant" if ours else "user", text)] if text else []
+        images = () if ours else images_of(self, [value])
+        turns = [ChatMessage("assistant" if ours else "user", text, images)] if text or images else []
         return (ChatMessage("system", system), *turns) if system else tuple(turns)
 
     def source(self) -> Source:
