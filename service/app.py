@@ -17,12 +17,14 @@ from service import __version__, boot, observability
 from service.adapters.key_cache import DataVersionCache, NoCache
 from service.adapters.limits import SlidingWindow
 from service.adapters.passwords import Argon2Hasher
-from service.adapters.providers import providers
+from service.adapters.providers import Providers, providers
 from service.adapters.usage import UsageCounter
+from service.adapters.web import GuardedClient
 from service.domain.accounts import Lifetimes
 from service.domain.policy import Era, Policy
 from service.domain.runs import FlowRunner
-from service.engine import EmbeddedEngine, Limits
+from service.engine import EmbeddedEngine, Limits, Outside
+from service.engine.component import Services as SearchServices
 from service.http import cors, db, errors, policy
 from service.http.api import auth, files, flows, keys, messages, monitor, runs, users, variables
 from service.settings import Settings
@@ -85,6 +87,12 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
     fallback = settings.environment if settings.fallback_to_env_var else {}
     models = providers(
         openai_base_url=settings.openai_base_url,
+        anthropic_base_url=settings.anthropic_base_url,
+        google_base_url=settings.google_base_url,
+        groq_base_url=settings.groq_base_url,
+        ollama_base_url=settings.ollama_base_url,
+        azure_endpoint=settings.azure_openai_endpoint,
+        azure_api_version=settings.azure_openai_api_version,
         allowed_base_urls=settings.model_base_urls,
         timeout=settings.model_timeout,
     )
@@ -103,7 +111,7 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
         usage=UsageCounter(engine),
         models=models,
         runner=FlowRunner(
-            EmbeddedEngine(models, _limits(settings)),
+            EmbeddedEngine(_outside(settings, models), _limits(settings)),
             vault,
             snapshots,
             fallback,
@@ -113,6 +121,27 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
         ),
         now=now,
     )
+
+
+def _outside(settings: Settings, models: Providers) -> Outside:
+    """What flows may reach.
+
+    Raises:
+        BootError: a list of addresses cannot be read.
+    """
+    try:
+        web = GuardedClient(
+            settings.web_allowed_hosts, max_bytes=settings.web_max_bytes, timeout=settings.web_timeout
+        )
+        addresses = dict(entry.split("=", 1) for entry in settings.service_urls)
+        mirrors = SearchServices(**addresses)
+    except ValueError as error:
+        raise boot.BootError(f"KEYTURN_WEB_ALLOWED_HOSTS or KEYTURN_SERVICE_URLS cannot be read: {error}") from None
+    except TypeError:
+        known = ", ".join(SearchServices.__slots__)
+        raise boot.BootError(f"KEYTURN_SERVICE_URLS names a service that is not known; known are {known}") from None
+    provider, _, model = (settings.default_model or "").partition("/")
+    return Outside(models, web, mirrors, (provider, model) if model else None)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -154,6 +154,17 @@ class Settings:
     tweaks_policy: str = "permissive"
     openai_base_url: str = "https://api.openai.com/v1"
     model_base_urls: tuple[str, ...] = ()
+    anthropic_base_url: str = "https://api.anthropic.com"
+    google_base_url: str = "https://generativelanguage.googleapis.com/v1beta/openai/"
+    groq_base_url: str = "https://api.groq.com/openai/v1"
+    ollama_base_url: str = "http://localhost:11434/v1"
+    azure_openai_endpoint: str | None = None
+    azure_openai_api_version: str = "2024-10-21"
+    default_model: str | None = None
+    web_allowed_hosts: tuple[str, ...] = ()
+    web_max_bytes: int = 10_000_000
+    web_timeout: float = 60.0
+    service_urls: tuple[str, ...] = ()
     model_timeout: float = 120.0
     run_timeout: float = 300.0
     max_nodes: int = 500
@@ -382,6 +393,19 @@ class _Reader:
             "tweaks_policy": self._one_of("LANGFLOW_TWEAKS_POLICY", "permissive", ("permissive", "declared", "off")),
             "openai_base_url": env.str("KEYTURN_OPENAI_BASE_URL", "https://api.openai.com/v1"),
             "model_base_urls": tuple(self._names("KEYTURN_MODEL_BASE_URLS")),
+            "anthropic_base_url": env.str("KEYTURN_ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
+            "google_base_url": env.str(
+                "KEYTURN_GOOGLE_BASE_URL", "https://generativelanguage.googleapis.com/v1beta/openai/"
+            ),
+            "groq_base_url": env.str("KEYTURN_GROQ_BASE_URL", "https://api.groq.com/openai/v1"),
+            "ollama_base_url": env.str("KEYTURN_OLLAMA_BASE_URL", "http://localhost:11434/v1"),
+            "azure_openai_endpoint": env.str("KEYTURN_AZURE_OPENAI_ENDPOINT", None),
+            "azure_openai_api_version": env.str("KEYTURN_AZURE_OPENAI_API_VERSION", "2024-10-21"),
+            "default_model": self._default_model(),
+            "web_allowed_hosts": tuple(self._names("KEYTURN_WEB_ALLOWED_HOSTS")),
+            "web_max_bytes": self._positive("KEYTURN_WEB_MAX_BYTES", 10_000_000),
+            "web_timeout": float(self._positive("KEYTURN_WEB_TIMEOUT", 60)),
+            "service_urls": tuple(self._names("KEYTURN_SERVICE_URLS")),
             "model_timeout": float(self._positive("KEYTURN_MODEL_TIMEOUT", 120)),
             "run_timeout": float(self._positive("KEYTURN_RUN_TIMEOUT", 300)),
             "max_nodes": self._positive("KEYTURN_MAX_NODES", 500),
@@ -393,6 +417,15 @@ class _Reader:
             "max_parallel_runs": self._positive("KEYTURN_MAX_PARALLEL_RUNS", 1000),
             "heartbeat_seconds": float(self._positive("KEYTURN_HEARTBEAT_SECONDS", 15)),
         }
+
+    def _default_model(self) -> str | None:
+        """``Provider/model`` for nodes that name none."""
+        text: str | None = self.env.str("KEYTURN_DEFAULT_MODEL", None)
+        if text is not None and not all(part.strip() for part in text.partition("/")):
+            self.problems.append(
+                f"KEYTURN_DEFAULT_MODEL is {text!r}: write it as Provider/model, as OpenAI/gpt-4o-mini"
+            )
+        return text
 
     def _refuse_what_would_be_unsafe(self) -> None:
         if not self.env.bool("LANGFLOW_WEBHOOK_AUTH_ENABLE", True):

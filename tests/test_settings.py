@@ -178,6 +178,8 @@ VALUES = {
     "LANGFLOW_API_KEY_SOURCE": "db",
     "KEYTURN_OPENAI_BASE_URL": "https://models.example/v1",
     "KEYTURN_MODEL_BASE_URLS": "https://models.example/v1",
+    "KEYTURN_DEFAULT_MODEL": "OpenAI/gpt-4o-mini",
+    "KEYTURN_SERVICE_URLS": "arxiv=https://mirror.example/api/query",
 }
 
 

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from service.adapters.openai import DEFAULT_BASE_URL, OpenAIProvider
+from service.adapters import anthropic, openai
+from service.adapters.anthropic import AnthropicProvider
+from service.adapters.openai import AzureProvider, OpenAIProvider
 from service.domain.ports import ModelProvider
+
+GOOGLE_BASE_URL = "https://generativelanguage.googleapis.com/v1beta/openai/"
+GROQ_BASE_URL = "https://api.groq.com/openai/v1"
+OLLAMA_BASE_URL = "http://localhost:11434/v1"
+AZURE_API_VERSION = "2024-10-21"
 
 
 class Providers:
@@ -32,16 +39,48 @@ class Providers:
 
 def providers(
     *,
-    openai_base_url: str = DEFAULT_BASE_URL,
+    openai_base_url: str = openai.DEFAULT_BASE_URL,
+    anthropic_base_url: str = anthropic.DEFAULT_BASE_URL,
+    google_base_url: str = GOOGLE_BASE_URL,
+    groq_base_url: str = GROQ_BASE_URL,
+    ollama_base_url: str = OLLAMA_BASE_URL,
+    azure_endpoint: str | None = None,
+    azure_api_version: str = AZURE_API_VERSION,
     allowed_base_urls: Iterable[str] = (),
     timeout: float = 120.0,
 ) -> Providers:
     """The providers that come with Keyturn.
 
     Args:
-        openai_base_url: where OpenAI's requests go by default.
+        openai_base_url: where OpenAI's requests go when the flow names no address.
+        anthropic_base_url: the same for Anthropic.
+        google_base_url: the same for Google, spoken to in OpenAI's protocol.
+        groq_base_url: the same for Groq.
+        ollama_base_url: the same for Ollama, spoken to in OpenAI's protocol.
+        azure_endpoint: of the operator's Azure OpenAI; without one, Azure is only reached at allowed addresses.
+        azure_api_version: used where a flow names none.
         allowed_base_urls: other addresses that flows may name (KEYTURN_MODEL_BASE_URLS).
         timeout: longest time for one answer, in seconds.
     """
-    openai = OpenAIProvider(base_url=openai_base_url, allowed_base_urls=allowed_base_urls, timeout=timeout)
-    return Providers({"OpenAI": openai})
+    allowed = tuple(allowed_base_urls)
+
+    def speaks_openai(base_url: str, *, needs_key: bool = True) -> OpenAIProvider:
+        return OpenAIProvider(base_url=base_url, allowed_base_urls=allowed, timeout=timeout, needs_key=needs_key)
+
+    google = speaks_openai(google_base_url)
+    return Providers(
+        {
+            "OpenAI": speaks_openai(openai_base_url),
+            "Anthropic": AnthropicProvider(base_url=anthropic_base_url, allowed_base_urls=allowed, timeout=timeout),
+            "Google": google,
+            "Google Generative AI": google,
+            "Groq": speaks_openai(groq_base_url),
+            "Ollama": speaks_openai(ollama_base_url, needs_key=False),
+            "Azure OpenAI": AzureProvider(
+                endpoint=azure_endpoint,
+                allowed_base_urls=allowed,
+                timeout=timeout,
+                api_version=azure_api_version,
+            ),
+        }
+    )

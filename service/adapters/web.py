@@ -140,7 +140,7 @@ class GuardedClient:
         if not addresses:
             raise FetchFailed(f"The host {host} is not known.")
         for address in addresses:
-            # One bad address among good ones is refused, too: which one is used must not be up to the name server.
+            # One bad address among good ones is refused, too: the name server must not choose which is used.
             self._check(host, port, ipaddress.ip_address(address.partition("%")[0]))
         return _Target(scheme, host, port, path, addresses[0])
 
@@ -153,8 +153,15 @@ class GuardedClient:
         elif not listed and not all(_is_public(one) or any(one in net for net in self._networks) for one in meant):
             raise _refused(host)
 
-    def _exchange(self, target: _Target, method: str, headers: Mapping[str, str], body: bytes | None,
-                  deadline: float, cancellation: Cancellation | None) -> tuple[int, dict[str, str], bytes]:  # fmt: skip
+    def _exchange(
+        self,
+        target: _Target,
+        method: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        deadline: float,
+        cancellation: Cancellation | None,
+    ) -> tuple[int, dict[str, str], bytes]:
         """One request on one connection."""
         connection = self._connection(target, deadline)
         sent = {"Accept-Encoding": "gzip, deflate", **headers, "Host": target.authority}
@@ -269,7 +276,8 @@ def _is_public(address: Address) -> bool:
 
 def _refused(host: str) -> AddressRefused:
     return AddressRefused(
-        f"The host {host[:200]} is not one that flows of this server may reach. The operator can allow it in {SETTING}."
+        f"The host {host[:200]} is not one that flows of this server may reach. "
+        f"The operator can allow it in {SETTING}."
     )
 
 

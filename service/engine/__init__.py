@@ -5,27 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from service.domain.errors import FlowInvalid
-from service.domain.ports import ModelProviders, WebClient
 from service.engine.component import Outside
 from service.engine.graph import parse
 from service.engine.limits import Limits
 from service.engine.plan import check_plan, compile_plan
 from service.engine.runner import BoundFlow, CompiledFlow
 
-__all__ = ["BoundFlow", "CompiledFlow", "EmbeddedEngine", "Limits"]
+__all__ = ["BoundFlow", "CompiledFlow", "EmbeddedEngine", "Limits", "Outside"]
 
 
 class EmbeddedEngine:
     """Runs flows in this process; implements ``domain.ports.FlowEngine``.
 
     Args:
-        providers: the language models of this server, by Langflow's provider name.
+        outside: what flows may reach: models, the web, well-known services.
         limits: bounds of flows and runs.
-        web: the way out for addresses that flows name; without one, components that need it cannot run.
     """
 
-    def __init__(self, providers: ModelProviders, limits: Limits | None = None, web: WebClient | None = None) -> None:
-        self._outside = Outside(providers, web)
+    def __init__(self, outside: Outside, limits: Limits | None = None) -> None:
+        self._outside = outside
         self._limits = limits or Limits()
 
     def compile(self, data: Mapping[str, object]) -> CompiledFlow:

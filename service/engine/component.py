@@ -89,7 +89,7 @@ class Draft:
     node: Node
     settings: Mapping[str, Setting]
     linked: frozenset[str]
-    providers: ModelProviders = field(repr=False)
+    outside: Outside = field(repr=False)
 
     def literal(self, name: str) -> object:
         """The stored value, or None where an edge or a variable decides at run time."""

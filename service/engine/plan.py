@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from service.domain.errors import FlowInvalid, Invalid, UnknownComponents
-from service.domain.ports import ModelProviders, VariableUse
+from service.domain.ports import VariableUse
 from service.engine.catalogue import CATALOGUE
 from service.engine.component import Component, Draft, Inlet, Outside, Role, Setting, Step
 from service.engine.fields import Field, Unfit, coerce
@@ -52,7 +52,7 @@ def compile_plan(graph: Graph, outside: Outside, limits: Limits) -> Plan:
     components = _components(graph)
     edges = tuple(_checked(edge, graph, components) for edge in graph.edges)
     wiring = wire(graph, edges, components)
-    targets = tuple(_target(n, components[n.index], wiring, outside.providers, NO_SETTINGS) for n in graph.nodes)
+    targets = tuple(_target(n, components[n.index], wiring, outside, NO_SETTINGS) for n in graph.nodes)
     prepared = _prepare_all(targets)
     steps = tuple(_step(targets[at], prepared[at], targets, wiring) for at in wiring.order)
     variables = tuple(use for step in steps for use in step.uses)
@@ -89,7 +89,7 @@ def retarget(plan: Plan, changes: Mapping[int, Mapping[str, Setting]]) -> tuple[
 
 def _changed(plan: Plan, step: Step, settings: Mapping[str, Setting]) -> Step:
     node = plan.graph.nodes[step.index]
-    target = _target(node, step.component, plan.wiring, plan.outside.providers, settings)
+    target = _target(node, step.component, plan.wiring, plan.outside, settings)
     for name, setting in settings.items():
         declared = target.declared.get(name)
         if declared is not None and not setting.from_variable and name not in target.draft.linked:
@@ -130,7 +130,7 @@ def _target(
     node: Node,
     component: type[Component],
     wiring: Wiring,
-    providers: ModelProviders,
+    outside: Outside,
     changes: Mapping[str, Setting],
 ) -> Target:
     linked = frozenset(edge.field for edge in wiring.incoming[node.index])
@@ -140,7 +140,7 @@ def _target(
         if not item.hidden and item.type != "other"
     }
     settings.update((name, change) for name, change in changes.items() if name in settings)
-    draft = Draft(node, settings, linked, providers)
+    draft = Draft(node, settings, linked, outside)
     declared = {item.name: item for item in component.dynamic_fields(draft)}
     declared.update((item.name, item) for item in component.fields)
     return Target(draft, component, declared)

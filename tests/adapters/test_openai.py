@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from service.adapters.openai import OpenAIProvider, origin, redacted
+from service.adapters.openai import OpenAIProvider
 from service.adapters.providers import providers
+from service.adapters.sdk import origin, redacted
 from service.domain.errors import ComponentFailed, ProviderFailed, RunTimedOut
 from service.domain.ports import ChatMessage, ModelChunk, ModelRequest, TokenUsage
 from tests.support.provider import Provider, serving
@@ -313,8 +314,10 @@ def test_the_sdk_is_not_imported_before_it_is_needed() -> None:
 
 def test_the_providers_are_found_by_langflows_names(server: Provider) -> None:
     table = providers(openai_base_url=server.url)
+    names = ("OpenAI", "Anthropic", "Google", "Google Generative AI", "Groq", "Ollama", "Azure OpenAI")
+    assert [name for name in names if table.get(name) is None] == []
+    assert table.get("Nobody") is None
     found = table.get("OpenAI")
     assert found is not None
-    assert table.get("Anthropic") is None
     assert text(list(found.complete(request()))) == "You said: hi"
     table.close()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.domain.ports import Event, ModelChunk, ModelProvider, ModelRequest, RunInput, RunSpec, TokenUsage
-from service.engine import EmbeddedEngine, Limits
+from service.engine import EmbeddedEngine, Limits, Outside
 
 FLOW_ID = "13193308-c34c-43d8-820e-d9dc70f9e238"
 KEYS = {"OPENAI_API_KEY": "sk-canary-0123456789"}
@@ -42,7 +42,7 @@ class Runs:
 
     def __init__(self, model: Model, limits: Limits | None = None) -> None:
         self.providers: dict[str, ModelProvider] = {"OpenAI": model}
-        self.engine = EmbeddedEngine(self.providers, limits)
+        self.engine = EmbeddedEngine(Outside(self.providers), limits)
 
     def events(
         self,

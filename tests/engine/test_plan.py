@@ -8,7 +8,7 @@ import pytest
 
 from service.domain.errors import UnknownComponents, VariableMissing
 from service.domain.ports import RunInput, RunSpec, VariableUse
-from service.engine import EmbeddedEngine
+from service.engine import EmbeddedEngine, Outside
 from tests.engine.conftest import FLOW_ID, KEYS, Model, Runs
 from tests.support import flows
 
@@ -67,7 +67,7 @@ def test_a_key_that_is_stored_in_the_flow_needs_no_variable(runs: Runs, model: M
 
 
 def test_each_provider_has_its_own_variable(model: Model) -> None:
-    engine = EmbeddedEngine({"Anthropic": model, "Google Generative AI": model})
+    engine = EmbeddedEngine(Outside({"Anthropic": model, "Google Generative AI": model}))
     for provider, name in (("Anthropic", "ANTHROPIC_API_KEY"), ("Google Generative AI", "GOOGLE_API_KEY")):
         data = flows.chat_with_model(flows.language_model(provider=provider, key=flows.secret()))
         assert [use.name for use in engine.compile(data).bind({}).variables] == [name]
@@ -108,7 +108,9 @@ def test_the_order_follows_the_edges_whatever_the_export_says(runs: Runs) -> Non
 def test_the_order_is_always_the_same() -> None:
     data = flows.flow([flows.text_input(f"TextInput-{at}", str(at)) for at in range(20)], [])
     orders = {
-        tuple(step.node_id for step in EmbeddedEngine({}).compile(data)._plan.steps)  # the plan has no public order
+        tuple(
+            step.node_id for step in EmbeddedEngine(Outside({})).compile(data)._plan.steps
+        )  # the plan has no public order
         for _ in range(5)
     }
     assert orders == {tuple(f"TextInput-{at}" for at in range(20))}
@@ -134,7 +136,7 @@ def test_a_plan_holds_no_stored_code() -> None:
     data = flows.echo()
     for node in data["nodes"]:
         node["data"]["node"]["template"]["code"]["value"] = "x" * 1_000_000
-    compiled = EmbeddedEngine({}).compile(data)
+    compiled = EmbeddedEngine(Outside({})).compile(data)
     assert reachable_size(compiled) < 200_000
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from service.adapters.providers import providers
 from service.domain.ports import RunInput, RunSpec
-from service.engine import EmbeddedEngine
+from service.engine import EmbeddedEngine, Outside
 from tests.golden.normal import comparable
 from tests.golden.recipes import RECIPES
 from tests.support.provider import Provider, serving
@@ -33,7 +33,7 @@ def answer(case: dict[str, Any], provider: Provider) -> Any:
     """What the embedded engine answers to a recorded request."""
     request = case["request"]
     models = providers(openai_base_url=provider.url)
-    bound = EmbeddedEngine(models).compile(case["flow"]).bind(request.get("tweaks", {}))
+    bound = EmbeddedEngine(Outside(models)).compile(case["flow"]).bind(request.get("tweaks", {}))
     spec = RunSpec(
         FLOW_ID,
         request.get("session_id", FLOW_ID),

@@ -101,7 +101,7 @@ class LanguageModel(ModelComponent):
     def prepare(cls, draft: Draft) -> str | None:
         """The provider, when the stored flow says it; refused here when this server has none of that name."""
         provider = _planned_provider(draft)
-        if provider and draft.providers.get(provider) is None:
+        if provider and draft.outside.providers.get(provider) is None:
             raise UnknownComponents([f"{draft.node.type} ({provider[:80]})"])
         return provider
 
@@ -131,6 +131,8 @@ class LanguageModel(ModelComponent):
         chosen = _selected(self.values.get("model"))
         provider = self.text("provider") or self.text("agent_llm") or text_of(chosen.get("provider"))
         model = self.text("model_name") or text_of(chosen.get("name"))
+        if not provider and self.run.outside.default_model is not None:
+            provider, model = self.run.outside.default_model
         if not provider or not model:
             raise self.fail("A model selection is required.")
         return ModelChoice(
@@ -166,7 +168,7 @@ class OpenAIModel(ModelComponent):
     @classmethod
     def prepare(cls, draft: Draft) -> None:
         """Refuse the node where the server has no OpenAI."""
-        if draft.providers.get("OpenAI") is None:
+        if draft.outside.providers.get("OpenAI") is None:
             raise UnknownComponents([f"{draft.node.type} (OpenAI)"])
 
     @classmethod
@@ -221,4 +223,6 @@ def _planned_provider(draft: Draft) -> str | None:
     named = (
         draft.literal("provider") or draft.literal("agent_llm") or _selected(draft.literal("model")).get("provider")
     )
+    if not named and draft.outside.default_model is not None:
+        return draft.outside.default_model[0]
     return named if isinstance(named, str) and named else None

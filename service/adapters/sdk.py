@@ -1,0 +1,268 @@
+"""What the adapters of model SDKs share: connections, deadlines, retries, and errors without secrets.
+
+The SDKs of OpenAI and Anthropic come from one generator and have the same shapes. They are imported when the first
+request is made. They would read keys, addresses and headers from the environment; every one of them is set here
+instead, so that a credential only goes where the operator's configuration says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import socket
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+from service.domain.errors import ComponentFailed, ProviderFailed, RunFailed, RunTimedOut
+from service.domain.ports import Cancellation, ModelChunk, ModelRequest
+
+SETTING = "KEYTURN_MODEL_BASE_URLS"
+
+_SECRETS = re.compile(r"\b(?:(?:sk|pk|rk|gsk|key)-|Bearer )[\w*.\-]{4,}|\S*\*{3,}\S*", re.IGNORECASE)
+_ODD = re.compile(r"[^!-~]|\\")
+_PORTS = {"http": 80, "https": 443}
+_MAX_REASON = 500
+_MAX_WAIT = 30.0
+_RETRIED = frozenset({408, 409, 429})
+
+Origin = tuple[str, str, int]
+
+
+def origin(url: str) -> Origin | None:
+    """Scheme, host and port of an http(s) address; None for anything else, and for one with a user in it."""
+    if _ODD.search(url):
+        return None  # two parsers may read such an address differently
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _PORTS or not parts.hostname or parts.username is not None or parts.password is not None:
+        return None
+    return parts.scheme, parts.hostname, port or _PORTS[parts.scheme]
+
+
+class _Pool:
+    """The connections of one credential; closed when it was retired and the last user has left."""
+
+    __slots__ = ("client", "retired", "users")
+
+    def __init__(self, client: Any) -> None:
+        self.client, self.users, self.retired = client, 0, False
+
+    def retire(self) -> None:
+        self.retired = True
+        if self.users == 0:
+            self.client.close()
+
+    def leave(self) -> None:
+        self.users -= 1
+        if self.retired and self.users == 0:
+            self.client.close()
+
+
+class SdkProvider:
+    """A ``domain.ports.ModelProvider`` over one SDK; subclasses say how to speak to it.
+
+    Args:
+        base_url: where requests go when the flow names no address.
+        allowed_base_urls: addresses that a flow may name; scheme, host and port have to match.
+        timeout: longest time for one answer, in seconds; a flow can only ask for less.
+        connect_timeout: longest time to reach the server, in seconds.
+        max_retries: most retries of one request; a flow can only ask for fewer.
+        backoff: wait before the first retry, in seconds, where the provider names none; it doubles each time.
+        max_clients: connections pools kept; one for each pair of credential and address.
+        needs_key: a request without a key is refused before it is sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        allowed_base_urls: Iterable[str] = (),
+        timeout: float = 120.0,
+        connect_timeout: float = 10.0,
+        max_retries: int = 3,
+        backoff: float = 0.5,
+        max_clients: int = 32,
+        needs_key: bool = True,
+    ) -> None:
+        self.base_url = base_url
+        self._allowed = frozenset(filter(None, map(origin, (base_url, *allowed_base_urls))))
+        self._timeout, self.connect_timeout = timeout, connect_timeout
+        self._max_retries, self._max_clients = max_retries, max_clients
+        self._backoff, self._needs_key = backoff, needs_key
+        self._pools: OrderedDict[tuple[bytes, str], _Pool] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def complete(self, request: ModelRequest) -> Iterator[ModelChunk]:
+        """Ask for one answer; see ``domain.ports.ModelProvider``.
+
+        Raises:
+            ComponentFailed: the flow names an address that the operator has not allowed.
+            ProviderFailed: refused, failed or unreachable; the text holds no secret.
+            RunTimedOut: no answer in time.
+        """
+        if self._needs_key and not request.api_key.strip():
+            raise ComponentFailed("The model has no API key.")
+        address = self._address(request.base_url)
+        return self._translated(self._answer(request, address), request)
+
+    def close(self) -> None:
+        """Close the connections that nobody uses; the others close when they are done."""
+        with self._lock:
+            for pool in self._pools.values():
+                pool.retire()
+            self._pools.clear()
+
+    def _answer(self, request: ModelRequest, address: str) -> Generator[ModelChunk, None, None]:
+        deadline = time.monotonic() + min(request.timeout, self._timeout)
+        with self._borrowed(request.api_key, address) as client:
+            yield from self._attempts(client, request, deadline)
+
+    def _address(self, wanted: str | None) -> str:
+        if wanted is None:
+            return self.base_url
+        if origin(wanted) not in self._allowed:
+            raise ComponentFailed(
+                f"The flow sends its credential to an address that this server does not allow. "
+                f"The operator can allow it in {SETTING}."
+            )
+        return wanted
+
+    @contextmanager
+    def _borrowed(self, api_key: str, base_url: str) -> Iterator[Any]:
+        """The client of one credential at one address, never of two."""
+        name = (hashlib.sha256(api_key.encode("utf-8", "surrogatepass")).digest(), base_url)
+        with self._lock:
+            pool = self._pools.pop(name, None) or _Pool(self.new_client(api_key, base_url))
+            self._pools[name] = pool
+            pool.users += 1
+            if len(self._pools) > self._max_clients:
+                self._pools.popitem(last=False)[1].retire()
+        try:
+            yield pool.client
+        finally:
+            with self._lock:
+                pool.leave()
+
+    def sdk(self) -> ModuleType:
+        """The SDK's module, imported when it is first needed."""
+        raise NotImplementedError
+
+    def new_client(self, api_key: str, base_url: str) -> Any:
+        """A client for one credential at one address, which reads nothing from the environment."""
+        raise NotImplementedError
+
+    def ask(self, client: Any, request: ModelRequest, timeout: Any) -> Any:
+        """Send the request and return the SDK's answer or stream."""
+        raise NotImplementedError
+
+    def whole(self, answer: Any) -> Iterator[ModelChunk]:
+        """The chunks of an answer that came at once."""
+        raise NotImplementedError
+
+    def parts(self, answer: Any, deadline: float) -> Generator[ModelChunk, None, None]:
+        """The chunks of a stream."""
+        raise NotImplementedError
+
+    def retries(self, request: ModelRequest) -> int:
+        """How often a request may be repeated."""
+        return max(0, min(request.max_retries, self._max_retries))
+
+    def pause(self, attempt: int) -> float:
+        """Seconds to wait after the failure of an attempt, counted from 0."""
+        return self._backoff * 2.0**attempt
+
+    def _attempts(self, client: Any, request: ModelRequest, deadline: float) -> Generator[ModelChunk, None, None]:
+        """Send until it works, within the retries and the time; what has begun to arrive is not repeated."""
+        sdk = self.sdk()
+        for attempt in range(self.retries(request) + 1):
+            seconds = deadline - time.monotonic()
+            if seconds <= 0:
+                raise RunTimedOut("The model provider did not answer in time.")
+            try:
+                answer = self.ask(client, request, sdk.Timeout(seconds, connect=min(seconds, self.connect_timeout)))
+            except sdk.APITimeoutError:
+                raise
+            except (sdk.APIConnectionError, sdk.APIStatusError) as error:
+                wait = _wait(error, self.pause(attempt))
+                if attempt == self.retries(request) or wait is None or time.monotonic() + wait >= deadline:
+                    raise
+                time.sleep(wait)
+                continue
+            if not request.stream:
+                yield from self.whole(answer)
+                return
+            cancellation = request.cancellation or Cancellation()
+            with cancellation.interrupting(lambda answer=answer: _hang_up(answer)):  # type: ignore[misc]
+                yield from self.parts(answer, deadline)
+            return
+
+    def _translated(
+        self, chunks: Generator[ModelChunk, None, None], request: ModelRequest
+    ) -> Generator[ModelChunk, None, None]:
+        """The chunks, with the SDK's errors turned into the domain's; closing this closes the connection."""
+        sdk = self.sdk()
+        try:
+            yield from chunks
+        except RunFailed:
+            raise
+        except sdk.APITimeoutError:
+            raise RunTimedOut("The model provider did not answer in time.") from None
+        except sdk.APIStatusError as error:
+            reason = redacted(_reason(error), request.api_key)
+            raise ProviderFailed(f"The model provider answered {error.status_code}: {reason}") from None
+        except sdk.APIConnectionError:
+            raise ProviderFailed("The model provider could not be reached, or cut the connection.") from None
+        except sdk.APIError as error:
+            reason = redacted(str(getattr(error, "message", "")), request.api_key)
+            raise ProviderFailed(f"The model provider failed: {reason}") from None
+        except Exception as error:
+            # Whatever else the SDK lets through (bad JSON, an odd header); its text may quote the request.
+            raise ProviderFailed(f"The model provider's answer cannot be used ({type(error).__name__}).") from None
+
+
+def _wait(error: Exception, pause: float) -> float | None:
+    """Seconds until a retry makes sense, or None when it does not."""
+    status = getattr(error, "status_code", None)
+    if status is not None and status not in _RETRIED and status < 500:
+        return None
+    response = getattr(error, "response", None)
+    asked = response.headers.get("retry-after", "") if response is not None else ""
+    try:
+        wait = float(asked)
+    except ValueError:
+        wait = pause
+    return wait if 0 <= wait <= _MAX_WAIT else None
+
+
+def _hang_up(answer: Any) -> None:
+    """Wake up a read that waits in another thread; the SDK itself can only be closed by the thread that uses it."""
+    stream = answer.response.extensions.get("network_stream")
+    connection = None if stream is None else stream.get_extra_info("socket")
+    if connection is not None:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
+
+def _reason(error: Any) -> str:
+    """The provider's own words, without the body around them."""
+    body = error.body
+    message = body.get("message") if isinstance(body, dict) else None
+    if isinstance(body, dict) and isinstance(body.get("error"), dict):
+        message = body["error"].get("message", message)
+    return message if isinstance(message, str) and message else "no reason given"
+
+
+def redacted(text: str, api_key: str) -> str:
+    """The text without the credential, without anything that looks like one, and not too long."""
+    if api_key:
+        text = text.replace(api_key, "[removed]")
+    return _SECRETS.sub("[removed]", text)[:_MAX_REASON]
