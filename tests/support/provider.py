@@ -4,7 +4,8 @@ As a server of its own: ``python -m tests.support.provider --port 8100``; the la
 there (``!401``, ``!429``, ``!500``, ``!cut``, ``!slow``), anything else is answered with ``You said: ...``.
 
 Tools: lines ``!tool NAME {"json": 1}`` in the last user message are called one after the other, and then the answer
-is ``Tool said: ...``. A tool that has to be called gets the last user message as its arguments.
+is ``Tool said: ...``. A tool that has to be called gets the last user message as its arguments when that is JSON, or
+something that fits its schema.
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ def _call(body: Json) -> Json | None:
     forced = body.get("tool_choice")
     turns = body.get("messages", [])
     if isinstance(forced, dict) and not _said(body).startswith(CALL):
-        return _tool_call(1, forced["function"]["name"], _said(body))
+        return _tool_call(1, forced["function"]["name"], _arguments(body, forced["function"]["name"]))
     lines = [line for line in _said(body).splitlines() if line.startswith(CALL)] if body.get("tools") else []
     at = max((place for place, turn in enumerate(turns) if turn["role"] == "user"), default=0)
     done = sum(1 for turn in turns[at:] if turn.get("tool_calls"))
@@ -190,6 +191,24 @@ def _call(body: Json) -> Json | None:
         return None
     name, _, arguments = lines[done].removeprefix(CALL).partition(" ")
     return _tool_call(done + 1, name, arguments or "{}")
+
+
+def _arguments(body: Json, name: str) -> str:
+    """The last user message when it is a JSON object, else something that fits the tool's schema."""
+    said = _said(body)
+    if said.startswith("{"):
+        return said
+    schema = next(tool["function"]["parameters"] for tool in body["tools"] if tool["function"]["name"] == name)
+    return json.dumps(_sample(schema))
+
+
+def _sample(schema: Json) -> Any:
+    kind = schema.get("type")
+    if kind == "object":
+        return {name: _sample(inner) for name, inner in schema.get("properties", {}).items()}
+    if kind == "array":
+        return [_sample(schema.get("items", {}))]
+    return {"integer": 1, "number": 1.5, "boolean": True}.get(str(kind), "a word")
 
 
 def _tool_call(number: int, name: str, arguments: str) -> Json:

@@ -21,6 +21,7 @@ from service.engine.components import (
     search,
     structured,
     utilities,
+    vendors,
     web,
 )
 
@@ -28,6 +29,7 @@ FAMILIES: tuple[ModuleType, ...] = (
     inputs_outputs,
     prompts,
     models,
+    vendors,
     agents,
     structured,
     memory,

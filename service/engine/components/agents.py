@@ -13,6 +13,7 @@ from service.engine.asking import announce, ask, ask_for_json, is_watched, recor
 from service.engine.component import Component, Output
 from service.engine.components.models import LanguageModel
 from service.engine.components.utilities import Calculator, CurrentDate
+from service.engine.components.vendors import options_of
 from service.engine.fields import Field
 from service.engine.results import message_event
 from service.engine.tools import (
@@ -96,7 +97,7 @@ class Agent(LanguageModel):
             json_mode=self.flag("json_mode"),
             timeout=self.number("timeout") or None,
             max_retries=self.integer("max_retries") or 0,
-            options=choice.options,
+            options=options_of(self, "model_kwargs"),
         )
 
     def _answered(self, instructions: str, *, watched: bool) -> Generator[Event, None, Message]:

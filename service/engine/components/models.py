@@ -20,6 +20,8 @@ PROVIDER_VARIABLES: Mapping[str, str] = {
     "Google Generative AI": "GOOGLE_API_KEY",
     "IBM WatsonX": "WATSONX_APIKEY",
 }
+#: Providers that ask for no key.
+_KEYLESS = frozenset({"Ollama"})
 #: Fields into which an edge may bring a whole model; the last two are 1.5's.
 _HANDLES = ("model", "agent_llm", "llm")
 _VARIABLE_NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
@@ -109,7 +111,7 @@ class LanguageModel(ModelComponent):
     def implied_uses(cls, draft: Draft) -> Iterable[VariableUse]:
         """The provider's own variable when the node brings no key."""
         provider = _planned_provider(draft)
-        if draft.decided_later("api_key") or not provider:
+        if draft.decided_later("api_key") or not provider or provider in _KEYLESS:
             return ()
         return implied_key(draft, provider)
 
@@ -141,54 +143,6 @@ class LanguageModel(ModelComponent):
             self.text("api_key"),
             temperature=self.number("temperature"),
             max_tokens=self.integer("max_tokens"),
-        )
-
-
-class OpenAIModel(ModelComponent):
-    """The OpenAI node of older exports, which may name another server that speaks the same protocol."""
-
-    names = ("OpenAIModel", "OpenAIModelComponent")
-    display_name = "OpenAI"
-    fields = (
-        Field("model_name", default="gpt-4o-mini"),
-        Field("openai_api_base", "url", default=""),
-        Field("api_key", "secret", default=""),
-        Field("input_value", default=""),
-        Field("system_message", default=""),
-        Field("temperature", "float", default=0.1),
-        Field("max_tokens", "int"),
-        Field("seed", "int", default=1),
-        Field("json_mode", "bool", default=False),
-        Field("max_retries", "int", default=5),
-        Field("timeout", "int", default=700),
-        Field("stream", "bool", default=False),
-    )
-    __slots__ = ()
-
-    @classmethod
-    def prepare(cls, draft: Draft) -> None:
-        """Refuse the node where the server has no OpenAI."""
-        if draft.outside.providers.get("OpenAI") is None:
-            raise UnknownComponents([f"{draft.node.type} (OpenAI)"])
-
-    @classmethod
-    def implied_uses(cls, draft: Draft) -> Iterable[VariableUse]:
-        """``OPENAI_API_KEY`` when the node brings no key."""
-        return () if draft.decided_later("api_key") else implied_key(draft, "OpenAI")
-
-    def choose(self) -> ModelChoice:
-        """The stored settings; whether the address is allowed is the provider's decision."""
-        return ModelChoice(
-            "OpenAI",
-            self.text("model_name"),
-            self.text("api_key"),
-            base_url=self.text("openai_api_base").strip() or None,
-            temperature=self.number("temperature"),
-            max_tokens=self.integer("max_tokens"),
-            seed=self.integer("seed"),
-            json_mode=self.flag("json_mode"),
-            timeout=self.number("timeout") or None,
-            max_retries=self.integer("max_retries") or 0,
         )
 
 
