@@ -152,6 +152,7 @@ def _limits(settings: Settings) -> Limits:
         wall_seconds=settings.run_timeout,
         max_input_bytes=settings.max_input_bytes,
         max_output_bytes=settings.max_output_bytes,
+        tweaks_policy=settings.tweaks_policy,
     )
 
 

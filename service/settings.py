@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import environs
 from dotenv import dotenv_values
@@ -151,7 +151,7 @@ class Settings:
 
     auto_migrate: bool = True
     demo_flows: bool = False
-    tweaks_policy: str = "permissive"
+    tweaks_policy: Literal["permissive", "declared", "off"] = "permissive"
     openai_base_url: str = "https://api.openai.com/v1"
     model_base_urls: tuple[str, ...] = ()
     anthropic_base_url: str = "https://api.anthropic.com"

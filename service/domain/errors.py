@@ -145,9 +145,13 @@ class UnknownComponents(DomainError):
 class TweaksRefused(DomainError):
     """A caller tried to set fields that only the flow's author may set."""
 
-    def __init__(self, fields: Iterable[str]) -> None:
+    PROTECTED = "The field is protected and keeps the value set by the flow author."
+    UNDECLARED = "This flow says which fields callers may set. Only those take a tweak."
+    OFF = "This server takes no tweaks."
+
+    def __init__(self, fields: Iterable[str], reason: str = PROTECTED) -> None:
         self.fields = tuple(sorted(set(fields)))
-        super().__init__("The field is protected and keeps the value set by the flow author.")
+        super().__init__(reason)
 
 
 class InputConflict(DomainError):

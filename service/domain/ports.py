@@ -90,8 +90,12 @@ class BoundFlow(Protocol):
 class CompiledFlow(Protocol):
     """A flow that was parsed, checked and planned; immutable and shared between threads."""
 
-    def bind(self, tweaks: Mapping[str, object]) -> BoundFlow:
+    def bind(self, tweaks: Mapping[str, object], *, by_owner: bool = False) -> BoundFlow:
         """Apply a caller's tweaks.
+
+        Args:
+            tweaks: by node id, display name or field.
+            by_owner: another flow of the owner sets them, so that the operator's policy for callers does not count.
 
         Raises:
             TweaksRefused: a tweak names a field that only the author may set.

@@ -172,7 +172,7 @@ class FlowRunner:
             FlowInvalid, UnknownComponents, TweaksRefused, VariableMissing: before anything runs.
         """
         flow_id, version = self._found(session, owner_id, identifier, by_name=depth > 0)
-        bound = self._flow(session, flow_id, version).bind(tweaks)
+        bound = self._flow(session, flow_id, version).bind(tweaks, by_owner=depth > 0)
         uses = bound.variables
         values = (
             variables.resolve(session(), self._vault, owner_id, uses, from_request, self._fallback) if uses else {}

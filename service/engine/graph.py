@@ -27,6 +27,7 @@ class NodeField:
         value: as stored; None for code fields.
         from_variable: ``load_from_db``: the value is a variable's name.
         hidden: ``show`` is off: the stored value does not count.
+        editable: the author has marked it for callers (Langflow's ``api_editable``).
     """
 
     name: str
@@ -37,6 +38,7 @@ class NodeField:
     many: bool
     password: bool
     hidden: bool
+    editable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ def _field(name: str, raw: Mapping[str, object], outer: Mapping[str, object] | N
         many=raw.get("list") is True,
         password=raw.get("password") is True or stored.get("password") is True,
         hidden=raw.get("show", True) is not True and raw.get("override_skip") is not True,
+        editable=stored.get("api_editable") is True,
     )
 
 

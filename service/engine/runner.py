@@ -40,12 +40,13 @@ class CompiledFlow:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
 
-    def bind(self, tweaks: Mapping[str, object]) -> BoundFlow:
+    def bind(self, tweaks: Mapping[str, object], *, by_owner: bool = False) -> BoundFlow:
         """Apply a caller's tweaks; see ``domain.ports.CompiledFlow``."""
         plan = self._plan
         if not tweaks:
             return BoundFlow(plan, plan.steps, plan.variables, frozenset())
-        changes = tweaking.settings(plan.graph, plan.targets, tweaks)
+        policy = "permissive" if by_owner else plan.limits.tweaks_policy
+        changes = tweaking.settings(plan.graph, plan.targets, tweaks, policy)
         steps = retarget(plan, changes)
         variables = tuple(use for step in steps for use in step.uses)
         return BoundFlow(plan, steps, variables, tweaking.tweaked_directly(plan.graph, tweaks))

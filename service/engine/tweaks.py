@@ -17,6 +17,7 @@ from service.engine.component import Component, Draft, Setting
 from service.engine.fields import Field
 from service.engine.graph import Graph, Node, NodeField
 from service.engine.groups import Group, resolve
+from service.engine.limits import Policy
 
 #: Exported types whose values are plain data. Code, files, prompts, links, tools and what is not yet known stay shut.
 OPEN_TYPES = frozenset(
@@ -76,7 +77,7 @@ class Target:
 
 
 def settings(
-    graph: Graph, targets: Sequence[Target], tweaks: Mapping[str, object]
+    graph: Graph, targets: Sequence[Target], tweaks: Mapping[str, object], policy: Policy = "permissive"
 ) -> Mapping[int, Mapping[str, Setting]]:
     """What the tweaks set, by node index and field. Nodes that no tweak reaches are left out.
 
@@ -92,9 +93,27 @@ def settings(
         if not _allowed(targets[index], name, value)
     }
     refused |= _unplaced(addresses, targets, tweaks)
+    if policy == "off" and any(wanted.values()):
+        # One answer for all fields: trying them one by one must not tell which ones are protected anyway.
+        raise TweaksRefused((name for fields in wanted.values() for name in fields), TweaksRefused.OFF)
     if refused:
         raise TweaksRefused(refused)
+    undeclared = _undeclared(graph, wanted) if policy == "declared" else set()
+    if undeclared:
+        raise TweaksRefused(undeclared, TweaksRefused.UNDECLARED)
     return {index: _settings_of(targets[index].draft.node, fields) for index, fields in wanted.items() if fields}
+
+
+def _undeclared(graph: Graph, wanted: Requests) -> set[str]:
+    """The fields that the author has not marked, in a flow in which any field is."""
+    if not any(field.editable for node in graph.nodes for field in node.fields.values()):
+        return set()
+    return {
+        name
+        for index, fields in wanted.items()
+        for name in fields
+        if name in graph.nodes[index].fields and not graph.nodes[index].fields[name].editable
+    }
 
 
 def tweaked_directly(graph: Graph, tweaks: Mapping[str, object]) -> frozenset[int]:

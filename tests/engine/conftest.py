@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from service.domain.ports import Event, ModelChunk, ModelProvider, ModelRequest, RunInput, RunSpec, TokenUsage
+from service.domain.ports import (
+    Event,
+    ModelChunk,
+    ModelProvider,
+    ModelRequest,
+    RunContext,
+    RunInput,
+    RunSpec,
+    TokenUsage,
+    ToolCall,
+)
 from service.engine import EmbeddedEngine, Limits, Outside
 
 FLOW_ID = "13193308-c34c-43d8-820e-d9dc70f9e238"
@@ -21,6 +32,8 @@ class Model:
     failure: Exception | None = None
     asked: list[ModelRequest] = field(default_factory=list)
     closed: int = 0
+    #: Used up first, one for each request: a text, or the tool calls of an answer.
+    script: deque[str | tuple[ToolCall, ...]] = field(default_factory=deque)
 
     def complete(self, request: ModelRequest) -> Iterator[ModelChunk]:
         self.asked.append(request)
@@ -30,6 +43,10 @@ class Model:
 
     def _chunks(self, request: ModelRequest) -> Iterator[ModelChunk]:
         try:
+            if self.script:
+                said = self.script.popleft()
+                yield ModelChunk(said) if isinstance(said, str) else ModelChunk(tool_calls=said)
+                return
             for piece in self.pieces if request.stream else ["".join(self.pieces)]:
                 yield ModelChunk(piece)
             yield ModelChunk(usage=TokenUsage(7, 5, 12))
@@ -40,9 +57,9 @@ class Model:
 class Runs:
     """Compiles and runs flows the way the domain does."""
 
-    def __init__(self, model: Model, limits: Limits | None = None) -> None:
+    def __init__(self, model: Model, limits: Limits | None = None, **outside: Any) -> None:
         self.providers: dict[str, ModelProvider] = {"OpenAI": model}
-        self.engine = EmbeddedEngine(Outside(self.providers), limits)
+        self.engine = EmbeddedEngine(Outside(self.providers, **outside), limits)
 
     def events(
         self,
@@ -54,10 +71,11 @@ class Runs:
         kind: str = "chat",
         components: tuple[str, ...] = (),
         session_id: str = FLOW_ID,
+        context: RunContext | None = None,
         **spec: Any,
     ) -> list[Event]:
         asked = RunSpec(FLOW_ID, session_id, RunInput(value, kind, components), **spec)
-        return list(self.engine.compile(flow).bind(tweaks or {}).run(asked, values))
+        return list(self.engine.compile(flow).bind(tweaks or {}).run(asked, values, context))
 
     def answer(self, flow: Mapping[str, Any], value: str | None = "hello", **more: Any) -> dict[str, Any]:
         """The one RunOutputs of a run."""
