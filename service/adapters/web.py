@@ -17,12 +17,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
-import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
 from urllib3.response import HTTPResponse
 
 from service.domain.errors import AddressRefused, FetchFailed, RunTimedOut
@@ -172,11 +172,17 @@ class GuardedClient:
                     connection.request(method, target.path, body=body, headers=sent, preload_content=False)
                     response = connection.getresponse()
                     found = {name.lower(): value for name, value in response.headers.items()}
-                    return response.status, found, self._read(response, target.host, deadline)
-        except (HTTPError, OSError, ValueError) as error:
-            if time.monotonic() >= deadline or isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
+                    content = self._read(response, target.host, deadline)
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
+            late = isinstance(error, TimeoutError | ReadTimeoutError | ConnectTimeoutError)
+            if time.monotonic() >= deadline or (late and not isinstance(error, NewConnectionError)):
                 raise RunTimedOut(f"{target.host} did not answer in time.") from None
             raise FetchFailed(f"{target.host} gave no usable answer ({type(error).__name__}).") from None
+        if time.monotonic() >= deadline:
+            raise RunTimedOut(f"{target.host} did not answer in time.")  # what was hung up may look complete
+        if cancellation is not None and cancellation.is_set:
+            raise FetchFailed(f"The request to {target.host} was given up.")
+        return response.status, found, content
 
     def _connection(self, target: _Target, deadline: float) -> HTTPConnection:
         left = deadline - time.monotonic()
