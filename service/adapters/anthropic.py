@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from service.adapters.sdk import SdkProvider
+from service.adapters.sdk import SdkProvider, own_parameters
 from service.domain.errors import ProviderFailed, RunTimedOut
 from service.domain.ports import ChatMessage, ModelChunk, ModelRequest, TokenUsage, ToolCall
 
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 DEFAULT_BASE_URL = "https://api.anthropic.com"
 #: The API insists on a limit; Langflow's component has this one.
 _MAX_TOKENS = 4096
-_OURS = frozenset(
-    {"model", "messages", "system", "stream", "tools", "tool_choice", "max_tokens", "timeout", "metadata",
-     "extra_headers", "extra_query", "extra_body", "mcp_servers", "container"}
-)  # fmt: skip
 
 
 class AnthropicProvider(SdkProvider):
@@ -46,14 +42,14 @@ class AnthropicProvider(SdkProvider):
 
     def ask(self, client: anthropic.Anthropic, request: ModelRequest, timeout: Any) -> Any:
         """Send one request for a message."""
-        options: dict[str, Any] = {name: value for name, value in request.options.items() if name not in _OURS}
         system = "\n\n".join(turn.text for turn in request.messages if turn.role == "system")
-        options |= {
+        options: dict[str, Any] = {
             "model": request.model,
             "max_tokens": request.max_tokens or _MAX_TOKENS,
             "messages": _turns(request.messages),
             "stream": request.stream,
             "timeout": timeout,
+            "extra_body": own_parameters(request),
         }
         if system:
             options["system"] = system

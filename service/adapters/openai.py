@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _NEWER_PARAMETER = re.compile(r"(o\d|gpt-5)")
-#: What a flow's own parameters may not set: where a request goes, what it says, and how it is answered.
-_OURS = frozenset(
-    {"model", "messages", "stream", "stream_options", "tools", "tool_choice", "timeout", "n", "extra_headers",
-     "extra_query", "extra_body", "functions", "function_call", "modalities", "audio", "store", "metadata"}
-)  # fmt: skip
 
 
 class OpenAIProvider(SdkProvider):
@@ -142,7 +137,7 @@ class AzureProvider(OpenAIProvider):
     def ask(self, client: openai.OpenAI, request: ModelRequest, timeout: Any) -> Any:
         """Send one request, with the version of the API that the flow asks for."""
         if request.api_version:
-            client = client.with_options(default_query={"api-version": request.api_version})
+            client = client.with_options(api_version=request.api_version)  # type: ignore[call-arg]
         return super().ask(client, request, timeout)
 
 

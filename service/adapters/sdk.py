@@ -24,6 +24,14 @@ from service.domain.ports import Cancellation, ModelChunk, ModelRequest
 
 SETTING = "KEYTURN_MODEL_BASE_URLS"
 
+#: What a flow's own parameters may not set: where a request goes, who sends it, what it says, and how it is answered.
+_OURS = frozenset(
+    {"model", "messages", "system", "stream", "stream_options", "tools", "tool_choice", "functions", "function_call",
+     "n", "modalities", "audio", "store", "metadata", "mcp_servers", "container", "extra_headers", "extra_query",
+     "extra_body", "headers", "default_headers", "default_query", "timeout", "max_retries", "base_url", "api_key",
+     "http_client", "organization"}
+)  # fmt: skip
+
 _SECRETS = re.compile(r"\b(?:(?:sk|pk|rk|gsk|key)-|Bearer )[\w*.\-]{4,}|\S*\*{3,}\S*", re.IGNORECASE)
 _ODD = re.compile(r"[^!-~]|\\")
 _PORTS = {"http": 80, "https": 443}
@@ -227,6 +235,11 @@ class SdkProvider:
         except Exception as error:
             # Whatever else the SDK lets through (bad JSON, an odd header); its text may quote the request.
             raise ProviderFailed(f"The model provider's answer cannot be used ({type(error).__name__}).") from None
+
+
+def own_parameters(request: ModelRequest) -> dict[str, Any]:
+    """What the flow's author adds to the body of a request."""
+    return {name: value for name, value in request.options.items() if name not in _OURS}
 
 
 def _wait(error: Exception, pause: float) -> float | None:

@@ -1,4 +1,5 @@
-"""A model provider on loopback: speaks OpenAI's Chat Completions, and fails in the ways that providers fail.
+"""A model provider on loopback: speaks OpenAI's Chat Completions (also the forms that Azure, Google, Groq and Ollama
+have of it) and Anthropic's Messages, and fails in the ways that providers fail.
 
 As a server of its own: ``python -m tests.support.provider --port 8100``; the last user message decides what happens
 there (``!401``, ``!429``, ``!500``, ``!cut``, ``!slow``), anything else is answered with ``You said: ...``.
@@ -80,6 +81,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_bytes(200, b"<html>not the answer</html>", "text/html")
             elif failure == "slow":
                 self.provider.go_on.wait(30)
+            elif self.path.partition("?")[0].endswith("/messages") and failure != "cut":
+                self._message(_as_openai(body), stream=bool(body.get("stream")), cut=failure)
             elif body.get("stream"):
                 self._stream(body, cut=failure)
             elif failure == "cut":
@@ -160,6 +163,53 @@ class _Handler(BaseHTTPRequestHandler):
             self._event(body, [_delta({"tool_calls": [piece]}, None)])
         self._finish(body, "tool_calls")
 
+    def _message(self, body: Json, *, stream: bool, cut: str | None) -> None:
+        """Anthropic's answer to the same conversation."""
+        call = _call(body)
+        blocks: list[Json] = [{"type": "text", "text": piece} for piece in self._pieces(body)]
+        if call is not None:
+            function = call["function"]
+            arguments = json.loads(function["arguments"])
+            blocks = [{"type": "tool_use", "id": call["id"], "name": function["name"], "input": arguments}]
+        reason = "tool_use" if call is not None else "end_turn"
+        whole = {
+            "id": "msg_1", "type": "message", "role": "assistant", "model": body["model"], "stop_sequence": None,
+            "content": blocks, "stop_reason": reason, "usage": {"input_tokens": 7, "output_tokens": 5},
+        }  # fmt: skip
+        if not stream:
+            self._send(200, whole)
+            return
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        self._named("message_start", {"message": {**whole, "content": [], "stop_reason": None}})
+        for at, block in enumerate(blocks):
+            self._block(at, block)
+            if at == 0 and cut:
+                return
+            if at == 0:
+                self.provider.go_on.wait(30)
+        self._named("message_delta", {"delta": {"stop_reason": reason}, "usage": {"output_tokens": 5}})
+        self._named("message_stop", {})
+
+    def _block(self, at: int, block: Json) -> None:
+        text = block["type"] == "text"
+        begun = {**block, "text": ""} if text else {**block, "input": {}}
+        self._named("content_block_start", {"index": at, "content_block": begun})
+        whole = block["text"] if text else json.dumps(block["input"])
+        kind, name = ("text_delta", "text") if text else ("input_json_delta", "partial_json")
+        size = len(whole) if text else 7
+        for start in range(0, len(whole), size or 1):
+            delta = {"type": kind, name: whole[start : start + size]}
+            self._named("content_block_delta", {"index": at, "delta": delta})
+        self._named("content_block_stop", {"index": at})
+
+    def _named(self, name: str, content: Json) -> None:
+        self.wfile.write(f"event: {name}\ndata: {json.dumps({'type': name, **content})}\n\n".encode())
+        self.wfile.flush()
+
     def _finish(self, body: Json, reason: str) -> None:
         self._event(body, [_delta({}, reason)])
         if body.get("stream_options", {}).get("include_usage"):
@@ -170,6 +220,25 @@ class _Handler(BaseHTTPRequestHandler):
         part = _completion(body, "chat.completion.chunk", choices) | more
         self.wfile.write(f"data: {json.dumps(part)}\n\n".encode())
         self.wfile.flush()
+
+
+def _as_openai(body: Json) -> Json:
+    """A request of Anthropic's in the other protocol's words, as far as the answer depends on it."""
+    turns: list[Json] = []
+    for turn in body["messages"]:
+        for block in (
+            turn["content"] if isinstance(turn["content"], list) else [{"type": "text", "text": turn["content"]}]
+        ):
+            if block["type"] == "tool_result":
+                turns.append({"role": "tool", "content": block["content"]})
+            elif block["type"] == "tool_use":
+                turns.append({"role": "assistant", "content": None, "tool_calls": [block]})
+            elif block["type"] == "text":
+                turns.append({"role": turn["role"], "content": block["text"]})
+    forced = body.get("tool_choice")
+    tools = [{"function": {"name": t["name"], "parameters": t["input_schema"]}} for t in body.get("tools", [])]
+    choice = {"function": {"name": forced["name"]}} if forced and forced.get("type") == "tool" else None
+    return {"model": body["model"], "messages": turns, "tools": tools, "tool_choice": choice}
 
 
 def _said(body: Json) -> str:
