@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from service.adapters.sdk import SdkProvider
+from service.adapters.sdk import SdkProvider, own_parameters
 from service.domain.errors import ComponentFailed, ProviderFailed, RunTimedOut
 from service.domain.ports import ChatMessage, ModelChunk, ModelRequest, TokenUsage, ToolCall, ToolSpec
 
@@ -45,12 +45,8 @@ class OpenAIProvider(SdkProvider):
 
     def ask(self, client: openai.OpenAI, request: ModelRequest, timeout: Any) -> Any:
         """Send one request for a chat completion."""
-        options: dict[str, Any] = {name: value for name, value in request.options.items() if name not in _OURS}
-        options |= {
-            "model": request.model,
-            "timeout": timeout,
-            "messages": [_turn(turn) for turn in request.messages],
-        }
+        options: dict[str, Any] = {"model": request.model, "timeout": timeout, "extra_body": own_parameters(request)}
+        options["messages"] = [_turn(turn) for turn in request.messages]
         if request.tools:
             options["tools"] = [_tool(spec) for spec in request.tools]
         if request.tool_choice is not None:
