@@ -7,6 +7,7 @@ import mimetypes
 import uuid
 import zipfile
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 from flask import Response, jsonify, request
@@ -150,17 +151,22 @@ def _received() -> tuple[str, bytes]:
         TooLarge: it is larger than this server takes.
         Rejected: there is no file.
     """
-    most = services().settings.max_file_size_upload_mb
-    request.max_content_length = most * 1024 * 1024 + _ENVELOPE
+    megabytes = services().settings.max_file_size_upload_mb
+    most = megabytes * 1024 * 1024
+    too_large = TooLarge(f"File size is larger than the maximum file size {megabytes}MB.")
+    if (request.content_length or 0) > most + _ENVELOPE:
+        raise too_large  # before anything of it is written to a temporary file
+    request.max_content_length = most + _ENVELOPE
     try:
         sent = request.files.get("file")
     except RequestEntityTooLarge:
-        raise TooLarge(f"File size is larger than the maximum file size {most}MB.") from None
+        raise too_large from None
     if sent is None or not sent.filename:
         raise Rejected("No file provided")
-    content = sent.stream.read(most * 1024 * 1024 + 1)
-    if len(content) > most * 1024 * 1024:
-        raise TooLarge(f"File size is larger than the maximum file size {most}MB.")
+    with closing(sent):
+        content = sent.stream.read(most + 1)
+    if len(content) > most:
+        raise too_large
     return sent.filename, content
 
 

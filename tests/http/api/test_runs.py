@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from flask import Flask
-from sqlalchemy import URL
 
 from tests.support import flows
 from tests.support.client import Api
-from tests.support.provider import Provider, serving
+from tests.support.provider import Provider
 
 CREDENTIAL = "sk-the-owners-own-credential"
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    with serving() as provider:
-        yield provider
-
-
-@pytest.fixture
-def caller(make_app: Callable[..., Flask], database_url: URL, provider: Provider) -> Api:
-    """The superuser of a server whose models are on loopback."""
-    return Api.of_superuser(make_app(database_url, openai_base_url=provider.url))
-
-
-@pytest.fixture
-def lite_caller(make_app: Callable[..., Flask], sqlite_url: URL, provider: Provider) -> Api:
-    return Api.of_superuser(make_app(sqlite_url, openai_base_url=provider.url))
 
 
 def store(api: Api, data: dict[str, Any], name: str = "flow") -> str:
