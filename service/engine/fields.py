@@ -41,6 +41,17 @@ class Unfit(ValueError):
     """A value does not fit its field; the text says what was expected, never the value."""
 
 
+def fitted(declared: Field, value: object) -> object:
+    """A value for a field; of a field that takes many, a list's items one by one.
+
+    Raises:
+        Unfit: the value cannot be read as what the field declares.
+    """
+    if declared.many and isinstance(value, list):
+        return [coerce(declared.kind, item) for item in value]
+    return coerce(declared.kind, value, declared.default)
+
+
 def coerce(kind: Kind, value: object, default: object = None) -> object:
     """Turn a stored or tweaked value into what a component reads.
 

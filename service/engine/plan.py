@@ -13,7 +13,7 @@ from service.domain.errors import FlowInvalid, Invalid, UnknownComponents
 from service.domain.ports import VariableUse
 from service.engine.catalogue import CATALOGUE
 from service.engine.component import Component, Draft, Inlet, Outside, Role, Setting, Step
-from service.engine.fields import Field, Unfit, coerce
+from service.engine.fields import Field, Unfit, fitted
 from service.engine.graph import Edge, Graph, Node
 from service.engine.limits import Limits
 from service.engine.tools import TOOL_OUTPUT, toolkit
@@ -99,7 +99,7 @@ def _changed(plan: Plan, step: Step, settings: Mapping[str, Setting]) -> Step:
 
 def _fitting(node: Node, declared: Field, setting: Setting) -> None:
     try:
-        coerce(declared.kind, setting.value, declared.default)
+        fitted(declared, setting.value)
     except Unfit as error:
         text = f"The field {declared.name} of {node.display_name} cannot be set to this: {error}."
         raise Invalid.field(text, "body", "tweaks", node.id, declared.name) from None
@@ -209,7 +209,7 @@ def _inlet(edge: Edge, target: Target) -> Inlet:
 def _value(draft: Draft, declared: Field) -> object:
     """The stored value, ready for use; the default where an edge or a variable comes later."""
     try:
-        return coerce(declared.kind, draft.literal(declared.name), declared.default)
+        return fitted(declared, draft.literal(declared.name))
     except Unfit as error:
         where = f"The field {declared.name} of {draft.node.display_name}"
         raise FlowInvalid(f"{where} holds something that cannot be used: {error}.") from None

@@ -18,7 +18,7 @@ from service.domain.errors import (
 from service.domain.ports import Event, RunContext, RunInput, RunSpec, VariableUse
 from service.engine import tweaks as tweaking
 from service.engine.component import CHAT_ROLES, INPUT_ROLES, OUTPUT_ROLES, Loop, Run, Step
-from service.engine.fields import Unfit, coerce
+from service.engine.fields import Unfit, fitted
 from service.engine.memory import remember
 from service.engine.plan import Plan, retarget
 from service.engine.results import Json, message_event, step_result
@@ -240,7 +240,7 @@ def _from_variable(step: Step, use: VariableUse, value: str) -> object:
     if declared is None or declared.kind == "secret":
         return value
     try:
-        return coerce(declared.kind, value, declared.default)
+        return fitted(declared, value)
     except Unfit as error:
         reason = f"The variable {use.name} does not fit the field {use.field}: {error}."
         raise ComponentFailed(reason, component=step.display_name) from None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from service.domain.errors import ComponentFailed, DomainError, RunCancelled, RunTimedOut, RunTooLarge
 from service.domain.ports import Event, ToolSpec
-from service.engine.fields import Field, Kind, Unfit, coerce
+from service.engine.fields import Field, Kind, Unfit, fitted
 from service.engine.values import Data, Message, Table
 
 if TYPE_CHECKING:
@@ -64,18 +64,12 @@ class Tool:
             if declared is None:
                 raise ComponentFailed(f"The tool {self.name} has no argument {name[:80]}.")
             try:
-                values[name] = _fitting(declared, value)
+                values[name] = fitted(declared, [value] if declared.many and not isinstance(value, list) else value)
             except Unfit as error:
                 raise ComponentFailed(f"The argument {name} of the tool {self.name} is wrong: {error}.") from None
         component.run.tick()
         made = self.plan.method(type(component)(component.step, component.run, values))
         return drained(made) if isinstance(made, GeneratorType) else made
-
-
-def _fitting(declared: Field, value: object) -> object:
-    if declared.many:
-        return [coerce(declared.kind, item) for item in (value if isinstance(value, list) else [value])]
-    return coerce(declared.kind, value, declared.default)
 
 
 def drained(events: Generator[Event, None, object]) -> object:

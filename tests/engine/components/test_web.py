@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from service.adapters.web import GuardedClient
+from service.domain.errors import AddressRefused, ComponentFailed, FetchFailed
+from service.engine.component import Services
+from tests.engine.conftest import Model, Runs
+from tests.support import flows
+from tests.support.flows import Json, edge, field, node
+from tests.support.site import Page, Site, redirect, site
+
+
+@pytest.fixture
+def pages() -> Iterator[Site]:
+    with site() as running:
+        yield running
+
+
+@pytest.fixture
+def web(pages: Site, model: Model) -> Runs:
+    """Runs that may reach the site, where all services are as well."""
+    services = Services(
+        f"{pages.url}/html/", f"{pages.url}/news", f"{pages.url}/tavily", f"{pages.url}/search", f"{pages.url}/arxiv"
+    )
+    return Runs(model, web=GuardedClient([f"127.0.0.1:{pages.port}"]), services=services)
+
+
+def alone(kind: str, fields: list[Json], output: str) -> Json:
+    """A flow of one component and what shows its output."""
+    one, end = node(f"{kind}-x", kind, kind, fields, {output: output}), flows.chat_output()
+    return flows.flow([one, end], [edge(one, output, end, "input_value")])
+
+
+def made(runs: Runs, kind: str, fields: list[Json], output: str) -> Any:
+    """The value of an output, as a debug run shows it."""
+    answer: Any = runs.answer(alone(kind, fields, output), None, output_type="debug", values={"KEY": "tvly-secret"})
+    return next(r for r in answer["outputs"] if r["component_id"] == f"{kind}-x")["results"][output]
+
+
+def url(*addresses: str, **more: Any) -> list[Json]:
+    kinds = {bool: "bool", int: "int"}
+    extra = [field(name, value, kind=kinds.get(type(value), "str")) for name, value in more.items()]
+    return [field("urls", list(addresses), list=True), *extra]
+
+
+HTML = b'<html lang="en"><head><title>T</title><meta name="description" content="D"></head><body><p>One</p>'
+
+
+def test_a_page_becomes_a_row(web: Runs, pages: Site) -> None:
+    pages.pages["/a"] = Page(HTML + b"<p>Two</p></body></html>")
+    row = made(web, "URLComponent", url(f"{pages.url}/a"), "page_results")[0]
+    assert (row["url"], row["title"], row["description"]) == (f"{pages.url}/a", "T", "D")
+    assert (row["language"], row["content_type"]) == ("en", "text/html")
+    assert row["text"].split() == ["TOneTwo"]
+
+
+def test_a_page_may_be_wanted_as_it_is(web: Runs, pages: Site) -> None:
+    pages.pages["/a"] = Page(b"<p>One</p>")
+    assert made(web, "URL", url(f"{pages.url}/a", format="HTML"), "raw_results")["text"] == "<p>One</p>"
+
+
+def test_links_are_followed_to_the_depth_and_not_outside(web: Runs, pages: Site) -> None:
+    links = b'<a href="/b">b</a><a href="/a">a</a><a href="http://elsewhere.example/">no</a>'
+    pages.pages |= {"/a": Page(links), "/b": Page(b'<a href="/c">c</a>'), "/c": Page(b"deep")}
+    rows = made(web, "URLComponent", url(f"{pages.url}/a", max_depth=2), "page_results")
+    assert [row["url"].rpartition("/")[2] for row in rows] == ["a", "b"]
+
+
+def test_an_address_that_flows_may_not_reach_fails_the_component(web: Runs) -> None:
+    with pytest.raises(AddressRefused, match=r"10\.0\.0\.1"):
+        made(web, "URLComponent", url("http://10.0.0.1/"), "page_results")
+
+
+def test_a_page_that_leads_to_a_private_address_fails_the_component(web: Runs, pages: Site) -> None:
+    pages.pages["/a"] = redirect("http://169.254.169.254/latest/")
+    with pytest.raises(AddressRefused):
+        made(web, "URLComponent", url(f"{pages.url}/a"), "page_results")
+
+
+def test_a_server_without_a_way_out_says_so(runs: Runs) -> None:
+    with pytest.raises(ComponentFailed, match="does not let flows reach"):
+        made(runs, "URLComponent", url("http://example.com/"), "page_results")
+
+
+def test_no_address_is_told(web: Runs) -> None:
+    with pytest.raises(ComponentFailed, match="No valid URLs"):
+        made(web, "URLComponent", url(" "), "page_results")
+
+
+def test_an_api_is_asked_with_method_headers_query_and_body(web: Runs, pages: Site) -> None:
+    pages.pages["/api"] = Page(b'{"ok": true}', 201, "application/json")
+    rows = [{"key": "X-Mine", "value": "1"}]
+    fields = [field("url_input", f"{pages.url}/api"), field("method", "POST"), field("headers", rows, kind="table"),
+              field("query_params", {"a": "b"}, kind="dict"),
+              field("body", [{"key": "n", "value": "1"}], kind="table")]  # fmt: skip
+    data = made(web, "APIRequest", fields, "data")["data"]
+    assert (data["status_code"], data["result"]) == (201, {"ok": True})
+    asked = pages.asked[0]
+    assert (asked.method, asked.path, asked.headers["x-mine"], json.loads(asked.body)) == (
+        "POST", "/api?a=b", "1", {"n": 1},
+    )  # fmt: skip
+
+
+def test_a_curl_command_is_read_and_not_run(web: Runs, pages: Site) -> None:
+    pages.pages["/api"] = Page(b"plain", kind="text/plain")
+    command = f"curl -X PUT '{pages.url}/api' -H 'X-A: $(touch /tmp/x)' --data '{{\"a\": [1]}}'"
+    data = made(web, "APIRequest", [field("mode", "cURL"), field("curl_input", command)], "data")["data"]
+    assert data["result"] == "plain"
+    asked = pages.asked[0]
+    assert (asked.method, asked.headers["x-a"], json.loads(asked.body)) == ("PUT", "$(touch /tmp/x)", {"a": [1]})
+
+
+@pytest.mark.parametrize(
+    "command", ["wget http://a", "curl", "curl -o /etc/passwd http://a", "curl --config x http://a", "curl 'http://a"]
+)
+def test_a_curl_command_with_anything_else_in_it_is_refused(web: Runs, command: str) -> None:
+    with pytest.raises(ComponentFailed, match="curl command cannot be read"):
+        made(web, "APIRequest", [field("mode", "cURL"), field("curl_input", command)], "data")
+
+
+def test_saving_to_a_file_of_the_server_is_refused(web: Runs, pages: Site) -> None:
+    fields = [field("url_input", pages.url), field("save_to_file", True, kind="bool")]
+    with pytest.raises(ComponentFailed, match="not possible here"):
+        made(web, "APIRequest", fields, "data")
+
+
+def test_a_redirect_of_an_api_is_told(web: Runs, pages: Site) -> None:
+    pages.pages |= {"/a": redirect("/b"), "/b": Page(b"{}")}
+    data = made(web, "APIRequest", [field("url_input", f"{pages.url}/a")], "data")["data"]
+    assert data["redirection_history"] == [{"url": "/b", "status_code": 302}]
+
+
+RESULT = (
+    '<div class="result"><a class="result__a" href="//duckduckgo.com/l/?uddg={link}">A title</a>'
+    '<a class="result__snippet">A snippet</a></div>'
+)
+
+
+def test_a_web_search_reads_the_results_and_their_pages(web: Runs, pages: Site) -> None:
+    link = f"{pages.url}/found".replace(":", "%3A").replace("/", "%2F")
+    pages.pages |= {"/html/": Page((RESULT.format(link=link) * 3).encode()), "/found": Page(b"<p>The</p><p>page</p>")}
+    fields = [field("query", "  what   is it "), field("max_results", 2, kind="int")]
+    rows = made(web, "UnifiedWebSearch", fields, "results")
+    expected = {"title": "A title", "link": f"{pages.url}/found", "snippet": "A snippet", "content": "The page"}
+    assert rows == [expected, expected]
+    assert pages.asked[0].path == "/html/?q=what+is+it&kl=us-en"
+
+
+def test_a_found_page_that_cannot_be_had_does_not_spoil_the_search(web: Runs, pages: Site) -> None:
+    pages.pages["/html/"] = Page(RESULT.format(link="http%3A%2F%2F10.0.0.1%2F").encode())
+    row = made(web, "UnifiedWebSearch", [field("query", "x")], "results")[0]
+    assert row["content"].startswith("(Failed to fetch: The host 10.0.0.1 is not one")
+
+
+FEED = (
+    b"<rss><channel><item><title>A &lt;b&gt;title&lt;/b&gt;</title><link>l</link><pubDate>p</pubDate></item>"
+    b"</channel></rss>"
+)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"query": "ada", "search_mode": "News"}, "/news/search?q=ada&hl=en-US&gl=US&ceid=US%3Aen"),
+        (
+            {"topic": "World", "search_mode": "News"},
+            "/news/headlines/section/topic/WORLD?hl=en-US&gl=US&ceid=US%3Aen",
+        ),
+        ({"location": "Rome", "search_mode": "News"}, "/news/headlines/section/geo/Rome?hl=en-US&gl=US&ceid=US%3Aen"),
+    ],
+)
+def test_news_come_from_a_feed(web: Runs, pages: Site, fields: dict[str, str], path: str) -> None:
+    pages.pages[path.partition("?")[0]] = Page(FEED, kind="application/xml")
+    rows = made(web, "UnifiedWebSearch", [field(n, v) for n, v in fields.items()], "results")
+    assert rows == [{"title": "A title", "link": "l", "published": "p", "summary": ""}]
+    assert pages.asked[0].path == path
+
+
+BOMB = b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><rss>&b;</rss>'
+OUTSIDE = b'<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]><rss>&f;</rss>'
+
+
+@pytest.mark.parametrize("content", [BOMB, OUTSIDE, b"<html>", b""])
+def test_xml_with_entities_of_its_own_is_not_read(web: Runs, pages: Site, content: bytes) -> None:
+    pages.pages["/feed"] = Page(content, kind="application/xml")
+    fields = [field("query", f"{pages.url}/feed"), field("search_mode", "RSS")]
+    with pytest.raises(ComponentFailed, match="not XML that can be read"):
+        made(web, "UnifiedWebSearch", fields, "results")
+
+
+def test_tavily_is_asked_with_the_key_in_the_body(web: Runs, pages: Site) -> None:
+    found = {"answer": "yes", "results": [{"title": "T", "url": "u", "content": "c", "score": 0.5}], "images": ["i"]}
+    pages.pages["/tavily"] = Page(json.dumps(found).encode(), kind="application/json")
+    key = field("api_key", "KEY", load_from_db=True, password=True)
+    rows = made(web, "TavilySearchComponent", [key, field("query", "q"), field("include_domains", "a.org, b.org")],
+                "dataframe")  # fmt: skip
+    assert [row["text"] for row in rows] == ["yes", "c", "Images found"]
+    sent = json.loads(pages.asked[0].body)
+    assert (sent["api_key"], sent["query"], sent["include_domains"]) == ("tvly-secret", "q", ["a.org", "b.org"])
+
+
+def test_a_service_that_refuses_is_told_without_the_key(web: Runs, pages: Site) -> None:
+    pages.pages["/tavily"] = Page(b"the key tvly-secret is bad", 401)
+    key = field("api_key", "KEY", load_from_db=True, password=True)
+    with pytest.raises(ComponentFailed, match="answered 401") as failed:
+        made(web, "TavilySearchComponent", [key, field("query", "q")], "dataframe")
+    assert "tvly-secret" not in str(failed.value)
+
+
+def test_searchapi_gets_its_key_in_a_header(web: Runs, pages: Site) -> None:
+    found = {"organic_results": [{"title": "T" * 200, "link": "l", "snippet": "s"}]}
+    pages.pages["/search"] = Page(json.dumps(found).encode(), kind="application/json")
+    key = field("api_key", "KEY", load_from_db=True, password=True)
+    rows = made(web, "SearchComponent", [key, field("input_value", "q q"), field("engine", "bing")], "dataframe")
+    assert rows == [{"text": "s", "title": "T" * 100, "link": "l", "snippet": "s"}]
+    assert (pages.asked[0].path, pages.asked[0].headers["authorization"]) == (
+        "/search?engine=bing&q=q+q", "Bearer tvly-secret",
+    )  # fmt: skip
+
+
+ATOM = b"""<feed xmlns="http://www.w3.org/2005/Atom" xmlns:arxiv="http://arxiv.org/schemas/atom"><entry>
+<id>i</id><title>T</title><summary> S </summary><author><name>Ada</name></author>
+<link rel="alternate" href="a"/><link rel="related" href="p"/><arxiv:primary_category term="cs.AI"/>
+<category term="cs.AI"/></entry></feed>"""
+
+
+def test_arxiv_gives_papers(web: Runs, pages: Site) -> None:
+    pages.pages["/arxiv"] = Page(ATOM, kind="application/atom+xml")
+    fields = [field("search_query", "a b"), field("search_type", "ti"), field("max_results", 3, kind="int")]
+    row = made(web, "ArXivComponent", fields, "dataframe")[0]
+    assert (row["title"], row["summary"], row["authors"], row["pdf_url"]) == ("T", "S", ["Ada"], "p")
+    assert (row["primary_category"], row["comment"]) == ("cs.AI", None)
+    assert pages.asked[0].path == "/arxiv?search_query=ti%3Aa%20b&max_results=3"
+
+
+def test_a_service_that_is_not_there_is_told(model: Model) -> None:
+    runs = Runs(model, web=GuardedClient(["127.0.0.1:9"]), services=Services(arxiv="http://127.0.0.1:9/"))
+    with pytest.raises(FetchFailed):
+        made(runs, "ArXivComponent", [field("search_query", "x")], "dataframe")
+
+
+def test_an_agent_reaches_the_web_through_the_same_door(web: Runs, model: Model) -> None:
+    from tests.engine.components.test_agents import agent, call, chat
+
+    tool = node("URLComponent-u", "URLComponent", "URL", [field("urls", [], list=True)], {
+        "component_as_tool": "to_toolkit",
+    })  # fmt: skip
+    model.script.extend([(call("fetch_content", '{"urls": ["http://169.254.169.254/latest/"]}'),), "no"])
+    assert web.text(chat(agent(), tool)) == "no"
+    assert "is not one that flows of this server may reach" in model.asked[1].messages[-1].text
