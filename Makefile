@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 GOLDEN := .golden
 
-.PHONY: run test check bench golden starters clean
+.PHONY: run test check bench bench-engine golden starters clean
 
 run: $(VENV)/.run
 	@LANGFLOW_CONFIG_DIR="$${LANGFLOW_CONFIG_DIR:-data}" exec $(BIN)/keyturn quickstart
@@ -22,6 +22,10 @@ check: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.http
+
+# The engine beside lfx, Langflow's own executor; needs a network the first time.
+bench-engine: $(VENV)/.test $(GOLDEN)/.made
+	$(BIN)/python -m benchmarks.engine $(GOLDEN)
 
 # Record again what Langflow's own executor answers; needs a network, and an environment of its own.
 golden: $(GOLDEN)/.made

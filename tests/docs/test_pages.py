@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.domain.policy import TABLE, Outcome
+from service.engine.catalogue import CATALOGUE
 from service.settings import KNOWN_NAMES
 from tests.support.server import ROOT
 
@@ -31,6 +32,19 @@ def test_every_setting_that_a_page_names_exists(page: Path) -> None:
 def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_components_page_lists_the_registry() -> None:
+    rows = [line.split("|") for line in (ROOT / "docs" / "components.md").read_text().splitlines()]
+    rows = [row for row in rows if len(row) == 6 and row[1].startswith(" `")]
+    listed = {name: (row[3], row[4]) for row in rows for name in re.findall(r"`([^`]+)`", row[1])}
+    assert listed.keys() == CATALOGUE.keys()
+    for name, (outputs, tool) in listed.items():
+        component = CATALOGUE[name]
+        assert re.findall(r"`([^`]+)`", outputs) == [output.name for output in component.outputs], name
+        assert re.findall(r"`([^`]+)`", tool) == [item.name for item in component.fields if item.tool is not None], (
+            name
+        )
 
 
 def test_the_policy_page_has_the_table_of_the_code() -> None:

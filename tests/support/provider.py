@@ -65,6 +65,7 @@ class Provider:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer waits 40 ms for an acknowledgement
     provider: Provider
 
     def log_message(self, format: str, *args: object) -> None:

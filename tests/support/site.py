@@ -48,6 +48,7 @@ class Site:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer waits 40 ms for an acknowledgement
     site: Site
 
     def log_message(self, format: str, *args: object) -> None:
