@@ -11,7 +11,7 @@ from service.engine.values import Data, Message, Table, text_of
 
 Kind = Literal[
     "text", "bool", "int", "float", "dict", "nested", "any", "handle",
-    "secret", "url", "file", "code", "template", "provider", "model", "flow",
+    "secret", "url", "file", "code", "template", "provider", "model", "flow", "headers",
 ]  # fmt: skip
 
 #: Kinds that a caller's tweak may set. Whatever is not here is refused.

@@ -7,7 +7,9 @@ import pytest
 
 from service.domain.errors import InputConflict, Invalid, TweaksRefused
 from service.domain.ports import RunInput, RunSpec
+from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.graph import NodeField
+from service.engine.limits import Policy
 from service.engine.tweaks import setting
 from tests.engine.conftest import Model, Runs
 from tests.engine.test_graph import grouped
@@ -244,3 +246,64 @@ def test_a_flood_of_tweaks_costs_no_more_than_reading_it(runs: Runs) -> None:
     start = time.process_time()
     compiled.bind(flood)
     assert time.process_time() - start < 2
+
+
+def marked(*names: str) -> dict[str, Any]:
+    """A flow in which the author has marked some fields for callers."""
+    data = flows.echo()
+    for node in data["nodes"]:
+        for name in names:
+            node["data"]["node"]["template"][name]["api_editable"] = True
+    return data
+
+
+def bound(policy: Policy, data: dict[str, Any], tweaks: dict[str, Any], *, by_owner: bool = False) -> None:
+    engine = EmbeddedEngine(Outside({}), Limits(tweaks_policy=policy))  # type: ignore[arg-type]
+    engine.compile(data).bind(tweaks, by_owner=by_owner)
+
+
+def test_under_declared_only_marked_fields_take_a_tweak() -> None:
+    data = marked("sender_name")
+    bound("declared", data, {"sender_name": "Robo"})
+    with pytest.raises(TweaksRefused, match="says which fields") as caught:
+        bound("declared", data, {"sender_name": "Robo", "ChatOutput-probe": {"context_id": "x"}})
+    assert caught.value.fields == ("context_id",)
+
+
+def test_under_declared_a_flow_without_marks_stays_open() -> None:
+    bound("declared", flows.echo(), {"sender_name": "Robo"})
+
+
+def test_a_mark_opens_no_closed_field() -> None:
+    data = flows.echo()
+    data["nodes"][0]["data"]["node"]["template"]["code"]["api_editable"] = True
+    with pytest.raises(TweaksRefused, match="protected"):
+        bound("declared", data, {"ChatInput-probe": {"code": "x"}})
+
+
+def test_under_off_no_field_takes_a_tweak_and_all_are_refused_alike() -> None:
+    for name in ("sender_name", "code"):
+        with pytest.raises(TweaksRefused, match="takes no tweaks") as caught:
+            bound("off", marked("sender_name"), {"ChatInput-probe": {name: "x"}})
+        assert caught.value.fields == (name,)
+
+
+@pytest.mark.parametrize("policy", ["declared", "off"])
+def test_the_policy_for_callers_does_not_bind_the_owners_other_flows(policy: Policy) -> None:
+    bound(policy, marked("sender_name"), {"ChatInput-probe": {"context_id": "x"}}, by_owner=True)
+    with pytest.raises(TweaksRefused, match="protected"):
+        bound(policy, flows.echo(), {"ChatInput-probe": {"code": "x"}}, by_owner=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("URLComponent", "urls"), ("URLComponent", "headers"), ("APIRequest", "url_input"), ("APIRequest", "curl_input"),
+     ("File", "path"), ("RunFlow", "flow_name_selected"), ("Memory", "template"), ("ParserComponent", "pattern"),
+     ("TavilySearchComponent", "api_key"), ("OllamaModel", "base_url")],
+)  # fmt: skip
+def test_where_a_component_goes_and_what_it_reads_is_not_for_callers(kind: str, name: str) -> None:
+    one = flows.node("X-1", kind, kind, [flows.field(name, "", kind="file" if name == "path" else "str")], {})
+    engine = EmbeddedEngine(Outside({"Ollama": Model()}))
+    with pytest.raises(TweaksRefused) as caught:
+        engine.compile(flows.flow([one], [])).bind({"X-1": {name: "x"}})
+    assert caught.value.fields == (name,)
