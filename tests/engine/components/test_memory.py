@@ -47,7 +47,6 @@ def text(
         ({"sender_type": "Machine"}, "AI: So do I."),
         ({"sender_name": "Ada"}, "Ada: I like tea."),
         ({"template": "{sender}/{text}", "n_messages": 1}, "User/I like chess."),
-        ({"session_id": "another"}, ""),
     ],
 )
 def test_the_history_becomes_text(runs: Runs, values: dict[str, Any], lines: str) -> None:
