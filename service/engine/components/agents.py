@@ -125,8 +125,9 @@ class Agent(LanguageModel):
             turns.append(ChatMessage("assistant", answer.text, tool_calls=answer.tool_calls))
             for call in answer.tool_calls:
                 turns.append(self._used(tools, call, message))
-                if message.begun:
-                    yield message_event(message, self.run)
+                if message.id is not None:
+                    message.begun = True
+                    yield message_event(message, self.run)  # shows what the agent does before it says anything
         over = f"Model call limits exceeded: run limit ({most}/{most})"
         message.text += over
         _add_text(message, over)

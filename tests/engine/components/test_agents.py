@@ -125,6 +125,14 @@ def test_a_watched_agent_streams_what_it_says(runs: Runs, model: Model) -> None:
     assert events[-2].data["properties"]["state"] == "complete"
 
 
+def test_a_watched_agent_shows_which_tool_it_uses_before_it_answers(runs: Runs, model: Model) -> None:
+    model.script.extend([(call("evaluate_expression", '{"expression": "6*7"}'),), "It is 42."])
+    events: Any = runs.events(chat(agent()), stream=True)
+    assert [event.name for event in events] == ["add_message", "add_message", "token", "add_message", "end"]
+    assert events[1].data["content_blocks"][0]["name"] == "evaluate_expression"
+    assert events[1].data["properties"]["state"] == "partial"
+
+
 def test_an_agent_sees_the_session_so_far_but_not_the_message_that_it_answers(runs: Runs, model: Model) -> None:
     start = datetime(2026, 1, 1, tzinfo=UTC)
     memory = Memory(

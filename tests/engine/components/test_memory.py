@@ -31,10 +31,8 @@ def remembering(kind: str, output: str, **values: Any) -> Json:
     return flows.flow([one, end], [edge(one, output, end, "input_value")])
 
 
-def text(
-    runs: Runs, memory: Memory | None, kind: str = "Memory", output: str = "messages_text", **values: Any
-) -> str:
-    return runs.text(remembering(kind, output, **values), None, context=RunContext(memory))
+def text(runs: Runs, past: Memory | None, kind: str = "Memory", output: str = "messages_text", **values: Any) -> str:
+    return runs.text(remembering(kind, output, **values), None, context=RunContext(past))
 
 
 @pytest.mark.parametrize(
