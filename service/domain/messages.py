@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Select, delete, func, select, update
@@ -201,8 +200,3 @@ def remove_sessions(session: Session, user_id: uuid.UUID, names: Iterable[str]) 
 
 def _mine(user_id: uuid.UUID) -> Select[Row]:
     return select(Row).where(Row.user_id == user_id)
-
-
-def parsed_time(stamp: str) -> datetime:
-    """The instant of a timestamp as Langflow writes it (``2026-11-23 13:04:16.748205 UTC``)."""
-    return datetime.fromisoformat(stamp.removesuffix(" UTC")).replace(tzinfo=UTC)

@@ -1,13 +1,24 @@
-"""Regular expressions of a flow's author on texts of its callers.
+"""Comparing texts: what a flow's author writes meets what its callers send.
 
-Without a time limit the two together could hold a worker for ever, and Python's own ``re`` has none.
+A regular expression without a time limit could hold a worker for ever, and Python's own ``re`` has none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import regex
 
 SECONDS = 1.0
+
+#: Langflow's operators for two texts; the second one is the author's.
+COMPARISONS: Mapping[str, Callable[[str, str], bool]] = {
+    "equals": lambda text, wanted: text == wanted,
+    "not equals": lambda text, wanted: text != wanted,
+    "contains": lambda text, wanted: wanted in text,
+    "starts with": str.startswith,
+    "ends with": str.endswith,
+}
 
 
 def matches(pattern: str, text: str) -> bool:

@@ -6,16 +6,9 @@ from collections.abc import Callable
 
 from service.engine.component import Component, Loop, Output
 from service.engine.fields import Field
-from service.engine.patterns import matches
+from service.engine.patterns import COMPARISONS, matches
 from service.engine.values import STOPPED, Data, Message, Table, display, text_of
 
-_TEXTS: dict[str, Callable[[str, str], bool]] = {
-    "equals": lambda text, wanted: text == wanted,
-    "not equals": lambda text, wanted: text != wanted,
-    "contains": lambda text, wanted: wanted in text,
-    "starts with": str.startswith,
-    "ends with": str.endswith,
-}
 _NUMBERS: dict[str, Callable[[float, float], bool]] = {
     "less than": lambda number, wanted: number < wanted,
     "less than or equal": lambda number, wanted: number <= wanted,
@@ -71,8 +64,8 @@ class ConditionalRouter(Component):
                 raise self.fail(str(error)) from None
         if not self.values["case_sensitive"]:
             text, wanted = text.lower(), wanted.lower()
-        if operator in _TEXTS:
-            return _TEXTS[operator](text, wanted)
+        if operator in COMPARISONS:
+            return COMPARISONS[operator](text, wanted)
         try:
             return operator in _NUMBERS and _NUMBERS[operator](float(text), float(wanted))
         except ValueError:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from service.engine.component import Component, Draft, Output
 from service.engine.fields import Field
+from service.engine.patterns import COMPARISONS
 from service.engine.values import Data, Message, Table, text_of
 
 Record = dict[str, object]
@@ -90,15 +91,6 @@ class FilterData(Component):
         return Data({name: item for name, item in record.items() if name in keys})
 
 
-_COMPARE: dict[str, Callable[[str, str], bool]] = {
-    "equals": lambda value, wanted: value == wanted,
-    "not equals": lambda value, wanted: value != wanted,
-    "contains": lambda value, wanted: wanted in value,
-    "starts with": str.startswith,
-    "ends with": str.endswith,
-}
-
-
 class FilterDataValues(Component):
     """The records in which one key has a value."""
 
@@ -121,7 +113,7 @@ class FilterDataValues(Component):
         key, wanted = self.text("filter_key"), self.text("filter_value")
         if not key or not wanted:
             return items
-        compare = _COMPARE.get(self.text("operator"))
+        compare = COMPARISONS.get(self.text("operator"))
         if compare is None:
             raise self.fail(f"There is no operator {self.text('operator')[:80]}.")
         return [
