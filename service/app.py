@@ -16,6 +16,7 @@ from sqlalchemy.orm import sessionmaker
 from service import __version__, boot, observability
 from service.adapters.key_cache import DataVersionCache, NoCache
 from service.adapters.limits import SlidingWindow
+from service.adapters.messages import MessageWriter
 from service.adapters.passwords import Argon2Hasher
 from service.adapters.providers import Providers, providers
 from service.adapters.usage import UsageCounter
@@ -26,13 +27,14 @@ from service.domain.runs import FlowRunner
 from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.component import Services as SearchServices
 from service.http import cors, db, errors, policy
-from service.http.api import auth, files, flows, keys, messages, monitor, runs, users, variables
+from service.http.api import auth, files, flows, keys, monitor, runs, users, variables
+from service.http.api import messages as chat_messages
 from service.settings import Settings
 from service.start_screen import start_screen
 from service.storage.engine import is_memory
 
 _BLUEPRINTS = (
-    *(module.blueprint for module in (monitor, auth, users, keys, variables, flows, files, messages, runs)),
+    *(module.blueprint for module in (monitor, auth, users, keys, variables, flows, files, chat_messages, runs)),
     files.of_users,
 )
 
@@ -97,6 +99,7 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
         timeout=settings.model_timeout,
     )
     snapshots = DataVersionCache(Path(url.database or "")) if cached else NoCache()
+    messages = MessageWriter(engine)
     return db.Services(
         settings=settings,
         engine=engine,
@@ -109,6 +112,7 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
         login_limiter=SlidingWindow(settings.rate_limit_per_minute if settings.rate_limit_enabled else None),
         keys=snapshots,
         usage=UsageCounter(engine),
+        messages=messages,
         models=models,
         runner=FlowRunner(
             EmbeddedEngine(_outside(settings, models), _limits(settings)),
@@ -116,6 +120,7 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
             snapshots,
             fallback,
             sessionmaker(engine),
+            messages,
             max_parallel=settings.max_parallel_runs,
             max_depth=settings.max_subflow_depth,
         ),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import threading
 import uuid
 from datetime import datetime
@@ -13,15 +11,14 @@ from sqlalchemy import Engine, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from service.adapters.periodic import Periodic
 from service.storage.engine import begin_write
 from service.storage.keys import ApiKey
 
 log = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 1.0
 
-
-class UsageCounter:
+class UsageCounter(Periodic):
     """Adds up uses of keys, so that no request writes and no use is lost.
 
     The increment is done by the database (``total_uses = total_uses + n``): any number of workers may
@@ -29,17 +26,14 @@ class UsageCounter:
     """
 
     def __init__(self, engine: Engine) -> None:
+        super().__init__("usage")
         self._engine = engine
         self._pending: dict[uuid.UUID, tuple[int, datetime]] = {}
-        self._lock = threading.Lock()
         self._flushing = threading.Lock()
-        self._pid = 0
-        self._stop = threading.Event()
 
     def record(self, key_id: uuid.UUID, at: datetime) -> None:
         """Count one use."""
-        if self._pid != os.getpid():
-            self._start()
+        self.awake()
         with self._lock:
             count, _ = self._pending.get(key_id, (0, at))
             self._pending[key_id] = (count + 1, at)
@@ -57,11 +51,9 @@ class UsageCounter:
                 log.warning("uses of %d keys could not be written yet", len(pending))
                 self._put_back(pending)
 
-    def close(self) -> None:
-        """Stop the timer and write the rest."""
-        self._stop.set()
-        atexit.unregister(self.close)
-        self.flush()
+    def forget(self) -> None:
+        """Drop what another process had gathered before it forked."""
+        self._pending = {}
 
     def _write(self, pending: dict[uuid.UUID, tuple[int, datetime]]) -> None:
         with Session(self._engine) as session:
@@ -81,19 +73,3 @@ class UsageCounter:
             for key_id, (count, at) in pending.items():
                 newer, latest = self._pending.get(key_id, (0, at))
                 self._pending[key_id] = (count + newer, max(at, latest))
-
-    def _start(self) -> None:
-        """Start the timer in this process: threads do not survive gunicorn's fork."""
-        with self._lock:
-            if self._pid == os.getpid():
-                return
-            self._pid = os.getpid()
-            self._pending = {}
-            self._stop = threading.Event()
-        threading.Thread(target=self._run, name="usage", daemon=True).start()
-        atexit.register(self.close)
-
-    def _run(self) -> None:
-        stop = self._stop
-        while not stop.wait(FLUSH_SECONDS):
-            self.flush()

@@ -10,8 +10,7 @@ from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from service.domain.errors import Invalid, NotFound, Rejected
-from service.domain.ports import StoredMessage
-from service.storage.engine import begin_write
+from service.domain.ports import MessageRow, MessageSink, StoredMessage
 from service.storage.messages import StoredChatMessage as Row
 
 #: Langflow's page of a history, and the largest one that it gives.
@@ -23,16 +22,29 @@ _ORDERS = {name: getattr(Row, name) for name in ("timestamp", "sender", "sender_
 class DatabaseHistory:
     """The history of one flow for one run; implements ``domain.ports.ChatHistory``.
 
-    Messages are kept in memory until ``flush``, so that a run costs one write.
+    Messages are kept in memory until ``flush``, so that a run costs one write. A run that names its session is part
+    of a conversation, whose next turn any worker may answer: its messages are written before its answer goes out.
+    The others share the session of their flow, in which nobody waits for them: they are written within a second.
 
     Args:
         open_session: opens a session of its own.
+        sink: writes rows.
         user_id: owner of the flow; every query has it.
         flow_id: the flow; every query has it.
+        at_once: the run names its session.
     """
 
-    def __init__(self, open_session: Callable[[], Session], user_id: uuid.UUID, flow_id: uuid.UUID) -> None:
-        self._open, self._user_id, self._flow_id = open_session, user_id, flow_id
+    def __init__(
+        self,
+        open_session: Callable[[], Session],
+        sink: MessageSink,
+        user_id: uuid.UUID,
+        flow_id: uuid.UUID,
+        *,
+        at_once: bool,
+    ) -> None:
+        self._open, self._sink, self._at_once = open_session, sink, at_once
+        self._user_id, self._flow_id = user_id, flow_id
         self._new: dict[str, StoredMessage] = {}
 
     def add(self, message: StoredMessage) -> None:
@@ -43,6 +55,7 @@ class DatabaseHistory:
              limit: int = 100, newest_first: bool = False) -> list[StoredMessage]:  # fmt: skip
         """The last messages of a session; see ``domain.ports.ChatHistory``."""
         self.flush()
+        self._sink.flush()
         query = select(Row).where(Row.user_id == self._user_id, Row.flow_id == self._flow_id)
         query = query.where(Row.session_id == session_id, Row.error.is_(False))
         for column, wanted in ((Row.context_id, context_id), (Row.sender, sender), (Row.sender_name, sender_name)):
@@ -53,37 +66,37 @@ class DatabaseHistory:
         return found if newest_first else found[::-1]
 
     def flush(self) -> None:
-        """Write what is new, in one transaction; what a session no longer fits into is left out."""
+        """Hand over what is new."""
         if not self._new:
             return
         new, self._new = self._new, {}
-        with self._open() as session:
-            begin_write(session)
-            for message in new.values():
-                session.merge(_row_of(message, self._user_id, self._flow_id))
-            session.commit()
+        rows = [_row_of(message, self._user_id, self._flow_id) for message in new.values()]
+        if self._at_once:
+            self._sink.write(rows)
+        else:
+            self._sink.defer(rows)
 
 
-def _row_of(message: StoredMessage, user_id: uuid.UUID, flow_id: uuid.UUID) -> Row:
-    return Row(
-        id=uuid.UUID(message.id),
-        user_id=user_id,
-        flow_id=flow_id,
-        session_id=_fitting(message.session_id, 1000),
-        context_id=_fitting(message.context_id, 1000),
-        sender=_fitting(message.sender, 255),
-        sender_name=_fitting(message.sender_name, 1000),
-        text=_storable(message.text),
-        files=list(message.files),
-        timestamp=message.time,
-        error=message.error,
-        edit=message.edit,
-        category=message.category,
-        properties=dict(message.properties),
-        content_blocks=list(message.content_blocks),
-        session_metadata=None if message.session_metadata is None else dict(message.session_metadata),
-        duration=message.duration,
-    )
+def _row_of(message: StoredMessage, user_id: uuid.UUID, flow_id: uuid.UUID) -> MessageRow:
+    return {
+        "id": uuid.UUID(message.id),
+        "user_id": user_id,
+        "flow_id": flow_id,
+        "session_id": _fitting(message.session_id, 1000),
+        "context_id": _fitting(message.context_id, 1000),
+        "sender": _fitting(message.sender, 255),
+        "sender_name": _fitting(message.sender_name, 1000),
+        "text": _storable(message.text),
+        "files": list(message.files),
+        "timestamp": message.time,
+        "error": message.error,
+        "edit": message.edit,
+        "category": message.category,
+        "properties": dict(message.properties),
+        "content_blocks": list(message.content_blocks),
+        "session_metadata": None if message.session_metadata is None else dict(message.session_metadata),
+        "duration": message.duration,
+    }
 
 
 def _fitting(text: str, most: int) -> str:

@@ -6,7 +6,7 @@ Adapters and the engine implement these; tests of the domain may bring their own
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -301,6 +301,23 @@ class StoredMessage:
     session_metadata: Mapping[str, Any] | None = None
     duration: int | None = None
     run_id: str | None = None
+
+
+#: One row of stored messages, by column.
+MessageRow = Mapping[str, Any]
+
+
+class MessageSink(Protocol):
+    """Where the messages of runs are written."""
+
+    def write(self, rows: Sequence[MessageRow]) -> None:
+        """Write rows now."""
+
+    def defer(self, rows: Iterable[MessageRow]) -> None:
+        """Write rows within a second; a stop writes them, a crash may lose them."""
+
+    def flush(self) -> None:
+        """Write what waits in this process."""
 
 
 class ChatHistory(Protocol):

@@ -22,6 +22,7 @@ from service.domain.ports import (
     CompiledFlow,
     Event,
     FlowEngine,
+    MessageSink,
     RunContext,
     RunInput,
     RunSpec,
@@ -140,6 +141,7 @@ class FlowRunner:
         snapshots: keeps where flows are found.
         fallback: values that a flow may read from the environment, where the operator allows it.
         open_session: opens a session for what happens during a run, when the request's own is closed.
+        messages: writes what is said.
         max_parallel: runs at once in this process.
         max_depth: flows that run flows that run flows.
     """
@@ -151,12 +153,13 @@ class FlowRunner:
         snapshots: Snapshots,
         fallback: Mapping[str, str],
         open_session: Callable[[], Session],
+        messages: MessageSink,
         *,
         max_parallel: int = 1000,
         max_depth: int = 5,
     ) -> None:
         self._engine, self._vault, self._snapshots, self._fallback = engine, vault, snapshots, fallback
-        self._open, self.max_depth = open_session, max_depth
+        self._open, self._messages, self.max_depth = open_session, messages, max_depth
         self._places = threading.BoundedSemaphore(max_parallel)
         self._compiled: OrderedDict[tuple[uuid.UUID, uuid.UUID], CompiledFlow] = OrderedDict()
         self._lock = threading.Lock()
@@ -177,7 +180,7 @@ class FlowRunner:
         values = (
             variables.resolve(session(), self._vault, owner_id, uses, from_request, self._fallback) if uses else {}
         )
-        history = DatabaseHistory(self._open, owner_id, flow_id)
+        history = DatabaseHistory(self._open, self._messages, owner_id, flow_id, at_once=session_id is not None)
         others = _OwnersFlows(self, self._open, owner_id, from_request, depth)
         context = RunContext(history, OwnersUploads(self._open, owner_id), others)
         # A run inside a run has its place already; waiting for a second one could stop all of them for ever.

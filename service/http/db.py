@@ -27,6 +27,7 @@ from service.storage.engine import begin_write, engine_options, install_rules
 
 if TYPE_CHECKING:
     from service.adapters.key_cache import DataVersionCache, NoCache
+    from service.adapters.messages import MessageWriter
     from service.adapters.providers import Providers
     from service.adapters.usage import UsageCounter
     from service.domain.runs import FlowRunner
@@ -49,12 +50,14 @@ class Services:
     login_limiter: AttemptLimiter
     keys: NoCache | DataVersionCache
     usage: UsageCounter
+    messages: MessageWriter
     models: Providers
     runner: FlowRunner
     now: Callable[[], datetime]
 
     def close(self) -> None:
         """Write what is still in memory, and close every connection."""
+        self.messages.close()
         self.usage.close()
         self.keys.close()
         self.models.close()

@@ -6,10 +6,11 @@ import uuid
 from typing import Any
 
 from flask import Response, jsonify, request
+from sqlalchemy.orm import Session
 
 from service.domain import messages
 from service.domain.errors import Invalid, Rejected
-from service.http.db import session
+from service.http.db import services, session
 from service.http.parsing import Blueprint, path_id, read_json
 from service.http.policy import caller
 from service.http.schemas.messages import MessageReadSchema, MessageSchema, MessageUpdateSchema
@@ -27,7 +28,7 @@ def list_messages() -> list[StoredChatMessage]:
     if order not in ("ASC", "DESC"):
         raise Rejected(f"Invalid order direction: {args['order']}")
     return messages.list_of(
-        session(),
+        _seen(),
         caller().user_id,
         flow_id=_optional_id("flow_id"),
         session_id=args.get("session_id", ""),
@@ -44,7 +45,7 @@ def list_messages() -> list[StoredChatMessage]:
 @blueprint.response(200)
 def sessions() -> Response:
     """List the ids of one's sessions."""
-    return jsonify(messages.sessions_of(session(), caller().user_id, _optional_id("flow_id")))
+    return jsonify(messages.sessions_of(_seen(), caller().user_id, _optional_id("flow_id")))
 
 
 @blueprint.put("/messages/<message_id>", endpoint="update")
@@ -52,7 +53,7 @@ def sessions() -> Response:
 @blueprint.response(200, MessageReadSchema)
 def update(body: dict[str, Any], message_id: str) -> StoredChatMessage:
     """Edit a message."""
-    return messages.change(session(), caller().user_id, path_id(message_id, "message_id"), body)
+    return messages.change(_seen(), caller().user_id, path_id(message_id, "message_id"), body)
 
 
 @blueprint.patch("/messages/session/<path:session_id>", endpoint="rename_session")
@@ -61,32 +62,38 @@ def rename_session(session_id: str) -> Any:
     """Move the messages of a session to another session id."""
     if "new_session_id" not in request.args:
         raise Invalid.field("Field required", "query", "new_session_id", kind="missing")
-    return messages.rename_session(session(), caller().user_id, session_id, request.args["new_session_id"])
+    return messages.rename_session(_seen(), caller().user_id, session_id, request.args["new_session_id"])
 
 
 @blueprint.delete("/messages", endpoint="delete")
 @blueprint.response(204)
 def delete() -> None:
     """Delete messages by id."""
-    messages.remove(session(), caller().user_id, [_id(item) for item in _listed()])
+    messages.remove(_seen(), caller().user_id, [_id(item) for item in _listed()])
 
 
 @blueprint.delete("/messages/session/<path:session_id>", endpoint="delete_session")
 @blueprint.response(204)
 def delete_session(session_id: str) -> None:
     """Delete the messages of a session."""
-    messages.remove_sessions(session(), caller().user_id, [session_id])
+    messages.remove_sessions(_seen(), caller().user_id, [session_id])
 
 
 @blueprint.delete("/messages/sessions", endpoint="delete_sessions")
 @blueprint.response(200)
 def delete_sessions() -> Response:
     """Delete the messages of several sessions."""
-    count = messages.remove_sessions(session(), caller().user_id, [str(item) for item in _listed()])
+    count = messages.remove_sessions(_seen(), caller().user_id, [str(item) for item in _listed()])
     if not count:
         return jsonify({"message": "No sessions to delete", "deleted_count": 0})
     plural = "" if count == 1 else "s"
     return jsonify({"message": f"Messages deleted successfully for {count} session{plural}", "deleted_count": count})
+
+
+def _seen() -> Session:
+    """The session, after what this process still has in memory is written."""
+    services().messages.flush()
+    return session()
 
 
 def _listed() -> list[Any]:

@@ -1,0 +1,93 @@
+"""Writing chat messages: at once, or once a second."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from service.adapters.periodic import Periodic
+from service.domain.ports import MessageRow
+from service.storage.engine import begin_write
+from service.storage.messages import StoredChatMessage
+
+log = logging.getLogger(__name__)
+
+_MOST_WAITING = 1000
+_KEPT = frozenset({"id", "user_id", "flow_id"})
+
+
+class MessageWriter(Periodic):
+    """Implements ``domain.ports.MessageSink``: one statement for all messages, whichever database.
+
+    A message with a known id replaces the one that its owner has; nobody else's row is ever touched.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__("messages")
+        self._engine = engine
+        self._waiting: dict[object, MessageRow] = {}
+        self._flushing = threading.Lock()
+        self._statement = _upsert(engine.dialect.name)
+
+    def write(self, rows: Sequence[MessageRow]) -> None:
+        """Write rows now; those whose flow or owner is gone meanwhile are left out."""
+        try:
+            self._write(rows)
+        except IntegrityError:
+            for row in rows:
+                self._write_alone(row)
+
+    def defer(self, rows: Iterable[MessageRow]) -> None:
+        """Write rows within a second."""
+        self.awake()
+        with self._lock:
+            self._waiting.update((row["id"], row) for row in rows)
+            full = len(self._waiting) > _MOST_WAITING
+        if full:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits; on failure it stays for the next time."""
+        if not self._waiting:
+            return
+        with self._flushing:
+            with self._lock:
+                waiting, self._waiting = self._waiting, {}
+            try:
+                self.write(list(waiting.values()))
+            except SQLAlchemyError:
+                log.warning("%d messages could not be written yet", len(waiting))
+                with self._lock:
+                    self._waiting = {**waiting, **self._waiting}
+
+    def forget(self) -> None:
+        """Drop what another process had gathered before it forked."""
+        self._waiting = {}
+
+    def _write(self, rows: Sequence[MessageRow]) -> None:
+        with Session(self._engine) as session:
+            begin_write(session)
+            session.connection().execute(self._statement, rows)
+            session.commit()
+
+    def _write_alone(self, row: MessageRow) -> None:
+        try:
+            self._write([row])
+        except IntegrityError:
+            log.info("a message of a flow that is gone was not stored")
+
+
+def _upsert(dialect: str) -> Any:
+    """Built once: putting a statement together costs more than running it."""
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement: Any = insert(StoredChatMessage)
+    newer = {name: value for name, value in statement.excluded.items() if name not in _KEPT}
+    mine = StoredChatMessage.user_id == statement.excluded.user_id
+    return statement.on_conflict_do_update(index_elements=["id"], set_=newer, where=mine)

@@ -1,0 +1,59 @@
+"""What is gathered in memory and written once a second, and at the end."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+
+SECONDS = 1.0
+
+
+class Periodic:
+    """A timer that calls ``flush`` while there is a process to call it in.
+
+    Threads do not survive gunicorn's fork, so the timer starts with the first thing that a process gathers.
+
+    Args:
+        name: of the thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._stop = threading.Event()
+
+    def flush(self) -> None:
+        """Write what has gathered."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Drop what another process had gathered before it forked."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Stop the timer and write the rest."""
+        self._stop.set()
+        atexit.unregister(self.close)
+        self.flush()
+
+    def awake(self) -> None:
+        """Make sure that the timer runs in this process."""
+        if self._pid != os.getpid():
+            self._start()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._pid == os.getpid():
+                return
+            self._pid = os.getpid()
+            self.forget()
+            self._stop = threading.Event()
+        threading.Thread(target=self._run, name=self._name, daemon=True).start()
+        atexit.register(self.close)
+
+    def _run(self) -> None:
+        stop = self._stop
+        while not stop.wait(SECONDS):
+            self.flush()
