@@ -22,6 +22,7 @@ check: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.http
+	$(BIN)/python -m benchmarks.stream
 
 # The engine beside lfx, Langflow's own executor; needs a network the first time.
 bench-engine: $(VENV)/.test $(GOLDEN)/.made
