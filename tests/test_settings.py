@@ -269,3 +269,9 @@ def test_loopback_names_are_known(host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "localhost.evil.example", "192.168.0.1", "127.0.0.1.evil"])
 def test_other_names_are_not_loopback(host: str) -> None:
     assert not is_loopback(host)
+
+
+@pytest.mark.parametrize("text", ["gpt-4o", "OpenAI/", "/gpt-4o"])
+def test_a_default_model_names_provider_and_model(read: Read, text: str) -> None:
+    with pytest.raises(SettingsError, match="write it as Provider/model"):
+        read(KEYTURN_DEFAULT_MODEL=text)

@@ -161,6 +161,8 @@ def summary(response: TestResponse, names: dict[str, str]) -> Json:
     if not response.data:
         return {}
     body = response.json
+    if isinstance(body, list) and isinstance(body[0], str):
+        return {"texts": True}
     if isinstance(body, list):
         return {"items": sorted(body[0])}
     if list(body) != ["detail"]:
