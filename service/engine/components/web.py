@@ -117,7 +117,8 @@ class Url(Component):
 
 
 def _within(start: str, link: str) -> bool:
-    return link.startswith(start) or urlsplit(link).netloc == urlsplit(start).netloc
+    """By host, not by how the text begins: ``a.example.evil.example`` begins like ``a.example``."""
+    return urlsplit(link).netloc == urlsplit(start).netloc
 
 
 def _described(url: str, answer: WebResponse, soup: BeautifulSoup, text: str) -> Record:
