@@ -190,7 +190,7 @@ class DataToDataFrame(Component):
     """Records as the rows of a table."""
 
     names = ("DataToDataFrame", "DataToDataFrameComponent")
-    display_name = "Data to DataFrame"
+    display_name = "Data → DataFrame"
     description = "Turns records into a table."
     fields = (Field("data_list", "handle", many=True),)
     outputs = (Output("dataframe", "build_dataframe"),)
