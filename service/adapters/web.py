@@ -9,6 +9,7 @@ are not used, nothing is kept between two requests. The rules answer the SSRF ad
 from __future__ import annotations
 
 import ipaddress
+import queue
 import re
 import socket
 import ssl
@@ -107,7 +108,7 @@ class GuardedClient:
         """Send a request; see ``domain.ports.WebClient``."""
         deadline = time.monotonic() + min(request.timeout, self._timeout)
         method, body, headers = request.method.upper(), request.body, _checked_headers(request.headers)
-        target = self._target(request.url)
+        target = self._target(request.url, deadline)
         history: list[tuple[str, int]] = []
         while True:
             status, found, content = self._exchange(target, method, headers, body, deadline, request.cancellation)
@@ -117,7 +118,7 @@ class GuardedClient:
             history.append((location, status))
             if len(history) > MAX_REDIRECTS:
                 raise FetchFailed(f"{target.host} redirects more than {MAX_REDIRECTS} times.")
-            following = self._target(urljoin(target.url, location))
+            following = self._target(urljoin(target.url, location), deadline)
             if following.origin != target.origin:
                 headers = {name: value for name, value in headers.items() if name.lower() in _HARMLESS}
                 body = None
@@ -125,24 +126,38 @@ class GuardedClient:
                 method, body = "GET", None
             target = following
 
-    def _target(self, url: str) -> _Target:
+    def _target(self, url: str, deadline: float) -> _Target:
         """Parse, resolve and check an address.
 
         Raises:
             AddressRefused: it may not be reached.
             FetchFailed: its name is unknown.
+            RunTimedOut: the name server did not answer in time.
         """
         scheme, host, port, path = _split(url)
-        try:
-            addresses = list(dict.fromkeys(self._resolve(host, port)))
-        except (OSError, UnicodeError):
-            addresses = []
+        addresses = self._addresses(host, port, deadline)
         if not addresses:
             raise FetchFailed(f"The host {host} is not known.")
         for address in addresses:
             # One bad address among good ones is refused, too: the name server must not choose which is used.
             self._check(host, port, ipaddress.ip_address(address.partition("%")[0]))
         return _Target(scheme, host, port, path, addresses[0])
+
+    def _addresses(self, host: str, port: int, deadline: float) -> list[str]:
+        """Ask for the addresses of a name, in a thread: the system's resolver knows no deadline."""
+        answer: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
+
+        def look_up() -> None:
+            try:
+                answer.put(list(dict.fromkeys(self._resolve(host, port))))
+            except (OSError, UnicodeError):
+                answer.put([])
+
+        threading.Thread(target=look_up, name="resolve", daemon=True).start()
+        try:
+            return answer.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            raise RunTimedOut(f"The name of {host} was not found in time.") from None
 
     def _check(self, host: str, port: int, address: Address) -> None:
         listed = host in self._hosts or f"{host}:{port}" in self._hosts

@@ -131,6 +131,20 @@ def test_an_unknown_name_is_told() -> None:
         answers().send(WebRequest("http://nowhere.example/"))
 
 
+def test_a_name_server_that_does_not_answer_runs_into_the_time_limit() -> None:
+    answered = threading.Event()
+
+    def wait(host: str, port: int) -> list[str]:
+        answered.wait(30)
+        return []
+
+    try:
+        with pytest.raises(RunTimedOut, match=r"name of slow\.example was not found in time"):
+            GuardedClient(resolve=wait).send(WebRequest("http://slow.example/", timeout=0.1))
+    finally:
+        answered.set()
+
+
 def test_a_redirect_is_followed_and_told(pages: Site) -> None:
     pages.pages |= {"/a": redirect("/b"), "/b": Page(b"there")}
     answer = client(pages).send(WebRequest(f"{pages.url}/a"))
