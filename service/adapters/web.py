@@ -44,12 +44,26 @@ _HOST = re.compile(r"[a-z0-9]([a-z0-9_-]{0,62}\.)*[a-z0-9_-]{0,62}|[0-9a-f:.]+")
 _NUMERIC = re.compile(r"(0x[0-9a-f]*|\d+)(\.(0x[0-9a-f]*|\d+))*\.?")
 #: Only these headers follow a redirect to another origin; any other could be a credential.
 _HARMLESS = frozenset({"accept", "accept-language", "user-agent"})
-#: Where clouds answer with credentials; reachable only when listed literally.
+#: Where clouds answer with credentials; reachable only when listed literally. Azure's is a public address.
 _METADATA = frozenset(
-    map(ipaddress.ip_address, ("169.254.169.254", "169.254.170.2", "100.100.100.200", "fd00:ec2::254"))
-)
+    map(
+        ipaddress.ip_address,
+        (
+            "169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "168.63.129.16", "192.0.0.192",
+            "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254",
+        ),
+    )
+)  # fmt: skip
+_METADATA_NAMES = frozenset({
+    "metadata", "metadata.goog", "metadata.google.internal", "metadata.azure.internal", "metadata.tencentyun.com",
+    "instance-data", "instance-data.ec2.internal",
+})  # fmt: skip
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: All of the public IPv6 internet; the rest is reserved, site-local or not yet given to anybody.
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _CHUNK = 65_536
+#: Seconds for one address of a name, so that a dead one leaves time for the next.
+_CONNECT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +74,7 @@ class _Target:
     host: str
     port: int
     path: str
-    address: str
+    addresses: tuple[str, ...]
 
     @property
     def url(self) -> str:
@@ -141,7 +155,7 @@ class GuardedClient:
         for address in addresses:
             # One bad address among good ones is refused, too: the name server must not choose which is used.
             self._check(host, port, ipaddress.ip_address(address.partition("%")[0]))
-        return _Target(scheme, host, port, path, addresses[0])
+        return _Target(scheme, host, port, path, tuple(addresses))
 
     def _addresses(self, host: str, port: int, deadline: float) -> list[str]:
         """Ask for the addresses of a name, in a thread: the system's resolver knows no deadline."""
@@ -160,13 +174,17 @@ class GuardedClient:
             raise RunTimedOut(f"The name of {host} was not found in time.") from None
 
     def _check(self, host: str, port: int, address: Address) -> None:
-        listed = host in self._hosts or f"{host}:{port}" in self._hosts
+        listed = self._lists(host, port)
         meant = [address, *_embedded(address)]
-        if any(one in _METADATA for one in meant):
-            if str(address) not in self._hosts:
+        if host in _METADATA_NAMES or any(one in _METADATA for one in meant):
+            # Another name that is listed does not count: whoever serves it could point it here.
+            if not self._lists(str(address), port) and not (host in _METADATA_NAMES and listed):
                 raise _refused(host)
         elif not listed and not all(_is_public(one) or any(one in net for net in self._networks) for one in meant):
             raise _refused(host)
+
+    def _lists(self, host: str, port: int) -> bool:
+        return host in self._hosts or f"{host}:{port}" in self._hosts
 
     def _exchange(
         self,
@@ -178,16 +196,16 @@ class GuardedClient:
         cancellation: Cancellation | None,
     ) -> tuple[int, dict[str, str], bytes]:
         """One request on one connection."""
-        connection = self._connection(target, deadline)
         sent = {"Accept-Encoding": "gzip, deflate", **headers, "Host": target.authority}
         try:
-            with closing(connection):
-                connection.connect()
-                with _ended_in_time(connection.sock, deadline, cancellation):
-                    connection.request(method, target.path, body=body, headers=sent, preload_content=False)
-                    response = connection.getresponse()
-                    found = {name.lower(): value for name, value in response.headers.items()}
-                    content = self._read(response, target.host, deadline)
+            with (
+                closing(self._connected(target, deadline)) as connection,
+                _ended_in_time(connection.sock, deadline, cancellation),
+            ):
+                connection.request(method, target.path, body=body, headers=sent, preload_content=False)
+                response = connection.getresponse()
+                found = {name.lower(): response.headers[name] for name in response.headers}
+                content = self._read(response, target.host, deadline)
         except (HTTPError, HTTPException, OSError, ValueError) as error:
             late = isinstance(error, TimeoutError | ReadTimeoutError | ConnectTimeoutError)
             if time.monotonic() >= deadline or (late and not isinstance(error, NewConnectionError)):
@@ -199,14 +217,36 @@ class GuardedClient:
             raise FetchFailed(f"The request to {target.host} was given up.")
         return response.status, found, content
 
-    def _connection(self, target: _Target, deadline: float) -> HTTPConnection:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise RunTimedOut(f"{target.host} did not answer in time.")
+    def _connected(self, target: _Target, deadline: float) -> HTTPConnection:
+        """A connection to the first of the checked addresses that takes one.
+
+        Raises:
+            HTTPError, OSError: none does, or its certificate is not good.
+            RunTimedOut: the deadline has passed.
+        """
+        *others, last = target.addresses
+        for address in others:
+            try:
+                return self._connection(target, address, deadline)
+            except (NewConnectionError, ConnectTimeoutError):
+                continue
+        return self._connection(target, last, deadline)
+
+    def _connection(self, target: _Target, address: str, deadline: float) -> HTTPConnection:
+        connection = self._unconnected(target, address, min(_left(target.host, deadline), _CONNECT_SECONDS))
+        try:
+            connection.connect()
+            connection.sock.settimeout(_left(target.host, deadline))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _unconnected(self, target: _Target, address: str, seconds: float) -> HTTPConnection:
         if target.scheme == "http":
-            return HTTPConnection(target.address, target.port, timeout=left)
+            return HTTPConnection(address, target.port, timeout=seconds)
         return HTTPSConnection(
-            target.address, target.port, timeout=left, ssl_context=self._tls, server_hostname=target.host,
+            address, target.port, timeout=seconds, ssl_context=self._tls, server_hostname=target.host,
             assert_hostname=target.host,
         )  # fmt: skip
 
@@ -220,6 +260,18 @@ class GuardedClient:
             if time.monotonic() > deadline:
                 raise RunTimedOut(f"{host} did not answer in time.")
         return bytes(content)
+
+
+def _left(host: str, deadline: float) -> float:
+    """Seconds until the deadline.
+
+    Raises:
+        RunTimedOut: it has passed.
+    """
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise RunTimedOut(f"{host} did not answer in time.")
+    return left
 
 
 @contextmanager
@@ -251,8 +303,8 @@ def _split(url: str) -> tuple[str, str, int, str]:
     try:
         parts = urlsplit(url)
         port = parts.port
-        host = (parts.hostname or "").rstrip(".")
-        host = host if host.isascii() else host.encode("idna").decode()
+        host = parts.hostname or ""
+        host = (host if host.isascii() else host.encode("idna").decode()).rstrip(".")
     except (ValueError, UnicodeError):
         raise AddressRefused("The address cannot be read.") from None
     scheme = parts.scheme.lower()
@@ -292,6 +344,8 @@ def _is_public(address: Address) -> bool:
     mapped = getattr(address, "ipv4_mapped", None)
     if mapped is not None or (isinstance(address, ipaddress.IPv6Address) and address in _NAT64):
         return True  # judged by the IPv4 address in it
+    if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST:
+        return False
     return address.is_global and not address.is_multicast
 
 

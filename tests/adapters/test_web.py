@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from service.adapters.web import GuardedClient
 from service.domain.errors import AddressRefused, FetchFailed, RunTimedOut
@@ -55,6 +63,13 @@ def test_a_body_and_headers_are_sent(pages: Site) -> None:
         "http://[::127.0.0.1]/",
         "http://[fe80::1%25eth0]/",
         "http://[fc00::1]/",
+        "http://[fec0::1]/",
+        "http://[4000::1]/",
+        "http://[ff0e::1]/",
+        "http://[64:ff9b:1::7f00:1]/",
+        "http://\uff11\uff12\uff17.0.0.1/",
+        "http://127\u30020\u30020\u30021/",
+        "http://127.0.0.1\u3002/",
         "http://2130706433/",
         "http://0x7f000001/",
         "http://0x7f.1/",
@@ -67,6 +82,8 @@ def test_a_body_and_headers_are_sent(pages: Site) -> None:
         "http://192.168.1.1/",
         "http://100.64.0.1/",
         "http://169.254.169.254/latest/meta-data/",
+        "http://168.63.129.16/metadata/",
+        "http://192.0.0.192/",
         "http://[fd00:ec2::254]/",
         "http://224.0.0.1/",
         "http://255.255.255.255/",
@@ -86,7 +103,7 @@ def test_a_body_and_headers_are_sent(pages: Site) -> None:
     ],
 )
 def test_an_address_that_is_not_public_is_refused(address: str) -> None:
-    with pytest.raises((AddressRefused, FetchFailed)) as refused:
+    with pytest.raises(AddressRefused) as refused:
         GuardedClient().send(WebRequest(address))
     assert "secret" not in str(refused.value)
 
@@ -121,6 +138,31 @@ def test_a_listed_network_does_not_open_the_clouds_metadata() -> None:
         GuardedClient(["169.254.0.0/16"]).send(WebRequest("http://169.254.169.254/", timeout=1))
 
 
+@pytest.mark.parametrize("address", ["169.254.169.254", "168.63.129.16"])
+def test_a_listed_name_does_not_open_the_clouds_metadata(address: str) -> None:
+    guarded = GuardedClient(["intranet.example"], resolve=lambda host, port: [address])
+    with pytest.raises(AddressRefused):
+        guarded.send(WebRequest("http://intranet.example/", timeout=1))
+
+
+@pytest.mark.parametrize("name", ["metadata.google.internal", "METADATA.google.internal.", "instance-data"])
+def test_a_name_of_the_clouds_metadata_is_refused_wherever_it_leads(name: str) -> None:
+    with pytest.raises(AddressRefused):
+        answers("93.184.216.34").send(WebRequest(f"http://{name}/"))
+
+
+def test_a_name_of_the_clouds_metadata_is_allowed_when_it_is_listed(pages: Site) -> None:
+    pages.pages["/"] = Page(b"here")
+    guarded = client(pages, "metadata.google.internal", resolve=lambda host, port: ["127.0.0.1"])
+    assert guarded.send(WebRequest(f"http://metadata.google.internal:{pages.port}/")).content == b"here"
+
+
+def test_the_next_address_of_a_name_is_tried_where_the_first_takes_no_connection(pages: Site) -> None:
+    pages.pages["/"] = Page(b"here")
+    guarded = client(pages, "two.example", resolve=lambda host, port: ["127.0.0.2", "127.0.0.1"])
+    assert guarded.send(WebRequest(f"http://two.example:{pages.port}/")).content == b"here"
+
+
 def test_an_entry_of_the_list_that_is_neither_host_nor_network_is_refused() -> None:
     with pytest.raises(ValueError, match="neither a host nor a network"):
         GuardedClient(["http://intranet/"])
@@ -143,6 +185,55 @@ def test_a_name_server_that_does_not_answer_runs_into_the_time_limit() -> None:
             GuardedClient(resolve=wait).send(WebRequest("http://slow.example/", timeout=0.1))
     finally:
         answered.set()
+
+
+@pytest.fixture
+def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A site with a certificate for good.example, which the machine trusts."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "good.example")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("good.example")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    public = certificate.public_bytes(Encoding.PEM)
+    (tmp_path / "ca.pem").write_bytes(public)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "site.pem").write_bytes(private + public)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "site.pem")
+    with site(context) as running:
+        running.pages["/"] = Page(b"here")
+        yield running
+
+
+def test_a_certificate_is_checked_against_the_name_and_not_the_address(secure: Site) -> None:
+    guarded = GuardedClient(["good.example"], resolve=lambda host, port: ["127.0.0.1"])
+    assert guarded.send(WebRequest(f"https://good.example:{secure.port}/")).content == b"here"
+
+
+def test_a_certificate_of_another_name_is_refused(secure: Site) -> None:
+    guarded = GuardedClient(["other.example"], resolve=lambda host, port: ["127.0.0.1"])
+    with pytest.raises(FetchFailed, match=r"other\.example gave no usable answer"):
+        guarded.send(WebRequest(f"https://other.example:{secure.port}/"))
+    assert not secure.asked
+
+
+def test_a_certificate_that_nobody_has_signed_is_refused(secure: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    guarded = GuardedClient(["good.example"], resolve=lambda host, port: ["127.0.0.1"])
+    with pytest.raises(FetchFailed, match=r"good\.example gave no usable answer"):
+        guarded.send(WebRequest(f"https://good.example:{secure.port}/"))
+    assert not secure.asked
+
+
+def test_a_header_that_comes_twice_keeps_both_values(pages: Site) -> None:
+    twice = b"HTTP/1.1 200 OK\r\nX-A: 1\r\nX-A: 2\r\ncontent-length: 0\r\n\r\n"
+    pages.pages["/"] = Page(act=lambda handler: handler.wfile.write(twice) and None)
+    assert client(pages).send(WebRequest(pages.url)).headers["x-a"] == "1, 2"
 
 
 def test_a_redirect_is_followed_and_told(pages: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -86,12 +87,14 @@ def zipped(content: bytes) -> Page:
 
 
 @contextmanager
-def site() -> Iterator[Site]:
-    """A running site."""
+def site(tls: ssl.SSLContext | None = None) -> Iterator[Site]:
+    """A running site; with ``tls``, one that speaks HTTPS."""
     made = Site()
     made.go_on.set()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"site": made}))
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     made.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
