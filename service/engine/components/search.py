@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from urllib.parse import parse_qs, quote, quote_plus, urlencode, urlsplit
 from xml.etree.ElementTree import Element
 
-from bs4 import BeautifulSoup
+from bs4 import Tag
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
-from service.domain.errors import RunFailed, RunTimedOut
+from service.domain.errors import ComponentFailed
+from service.domain.ports import WebResponse
 from service.engine.component import Component, Output
 from service.engine.fields import Field
+from service.engine.html import bare
 from service.engine.values import Data, Message, Table
 from service.engine.web import fetch, html_of, json_of, with_scheme
 
 Record = dict[str, object]
 
 _ATOM = {"atom": "http://www.w3.org/2005/Atom", "arxiv": "http://arxiv.org/schemas/atom"}
+_TITLE = "a.result__a"
+_CUT = "... [truncated]"
 _BROWSER = {"User-Agent": "Mozilla/5.0 (compatible; Keyturn)"}
 
 
@@ -58,36 +64,59 @@ class WebSearch(Component):
         mode = {"NewsSearch": "News", "RSSReaderSimple": "RSS"}.get(kind) or self.text("search_mode")
         if mode == "News":
             return Table(self._news())
-        return Table(self._feed(self.text("rss_url") or self.text("query"))) if mode == "RSS" else Table(self._web())
+        return Table(self._rss(self.text("rss_url") or self.text("query"))) if mode == "RSS" else Table(self._web())
 
-    def _most(self) -> int:
-        return max(1, self.integer("max_results") or 5)
+    def _limit(self, name: str, default: int) -> int | None:
+        """A limit, or None: 0 means no limit, and the older nodes have none."""
+        limit = self.integer(name)
+        if limit == 0 or self.step.kind != "UnifiedWebSearch":
+            return None
+        return default if limit is None or limit < 0 else limit
+
+    def _most(self) -> int | None:
+        return self._limit("max_results", 5)
 
     def _cut(self, text: str) -> str:
-        most = self.integer("max_content_length") or 0
-        return text[:most] if most > 0 else text
+        most = self._limit("max_content_length", 2000)
+        if most is None or len(text) <= most:
+            return text
+        end = _CUT if most >= len(_CUT) else "…"
+        return text[: most - len(end)] + end
 
     def _web(self) -> list[Record]:
-        query = " ".join(self.text("query").split())
+        query = re.sub(r"[<>\"']", "", self.text("query").strip())
         if not query:
             raise self.fail("Empty search query")
         address = f"{self.run.outside.services.duckduckgo}?{urlencode({'q': query, 'kl': 'us-en'})}"
-        answer = fetch(self, address, headers=_BROWSER, timeout=self._patience())
-        if answer.status >= 400 or "html" not in answer.headers.get("content-type", ""):
+        try:
+            answer = self._had(address, "The search")
+        except ComponentFailed as error:
+            return [{"title": "Error", "link": "", "snippet": error.reason, "content": ""}]
+        if not answer.content or "text/html" not in answer.headers.get("content-type", "").lower():
             return [{"title": "Error", "link": "", "snippet": "No results found", "content": ""}]
-        rows: list[Record] = []
-        for result in html_of(answer).select("div.result"):
-            title, snippet = result.select_one("a.result__a"), result.select_one("a.result__snippet")
-            if title is None or len(rows) >= self._most():
-                continue
-            link = _real_link(str(title.get("href", "")))
-            rows.append({
-                "title": title.get_text(strip=True),
-                "link": link,
-                "snippet": snippet.get_text(strip=True) if snippet else "",
-                "content": self._cut(self._content(link)),
-            })  # fmt: skip
-        return rows
+        found = [result for result in html_of(self, answer.text()).select("div.result") if result.select_one(_TITLE)]
+        return [self._found(result) for result in found[: self._most()]]
+
+    def _found(self, result: Tag) -> Record:
+        title, snippet = result.select_one(_TITLE), result.select_one("a.result__snippet")
+        link = with_scheme(_real_link(str(title.get("href", "")))) if title else ""
+        return {
+            "title": title.get_text(strip=True) if title else "",
+            "link": link,
+            "snippet": snippet.get_text(strip=True) if snippet else "",
+            "content": self._cut(self._content(link)),
+        }
+
+    def _had(self, address: str, what: str) -> WebResponse:
+        """An answer that is no refusal.
+
+        Raises:
+            ComponentFailed: it did not come, or it is one.
+        """
+        answer = fetch(self, address, headers=_BROWSER, timeout=self._patience())
+        if answer.status >= 400:
+            raise self.fail(f"{what} answered {answer.status}.")
+        return answer
 
     def _patience(self) -> float:
         return float(max(1, self.integer("timeout") or 5))
@@ -95,56 +124,69 @@ class WebSearch(Component):
     def _content(self, link: str) -> str:
         """The text of a found page; a page that cannot be had does not spoil the search."""
         try:
-            answer = fetch(self, with_scheme(link), headers=_BROWSER, timeout=self._patience())
-        except RunTimedOut:
-            self.run.seconds_left()
-            return "(Failed to fetch: it did not answer in time)"
-        except RunFailed as error:
+            return html_of(self, self._had(link, "The page").text()).get_text(separator=" ", strip=True)
+        except ComponentFailed as error:
             return f"(Failed to fetch: {error.reason})"
-        if answer.status >= 400:
-            return f"(Failed to fetch: it answered {answer.status})"
-        return html_of(answer).get_text(separator=" ", strip=True)
 
     def _news(self) -> list[Record]:
         hl, gl = self.text("hl") or "en-US", self.text("gl") or "US"
         place = urlencode({"hl": hl, "gl": gl, "ceid": f"{gl}:{hl.split('-')[0]}"})
         base = self.run.outside.services.google_news
         if self.text("topic"):
-            return self._feed(f"{base}/headlines/section/topic/{quote_plus(self.text('topic').upper())}?{place}")
+            return self._articles(f"{base}/headlines/section/topic/{quote_plus(self.text('topic').upper())}?{place}")
         if self.text("location"):
-            return self._feed(f"{base}/headlines/section/geo/{quote_plus(self.text('location'))}?{place}")
+            return self._articles(f"{base}/headlines/section/geo/{quote_plus(self.text('location'))}?{place}")
         if not self.text("query"):
             return [{"title": "Error", "link": "", "published": "", "summary": "No search parameters provided"}]
-        return self._feed(f"{base}/search?q={quote_plus(self.text('query'))}&{place}")
+        return self._articles(f"{base}/search?q={quote_plus(self.text('query'))}&{place}")
 
-    def _feed(self, address: str) -> list[Record]:
-        if not address:
-            return [{"title": "Error", "link": "", "published": "", "summary": "No RSS URL provided"}]
-        answer = fetch(self, with_scheme(address), timeout=self._patience())
-        if answer.status >= 400:
-            raise self.fail(f"The feed answered {answer.status}.")
-        items = _xml(self, answer.content).iter("item")
-        found = [
-            {
-                "title": self._cut(_bare(item.findtext("title"))),
-                "link": self._cut(item.findtext("link") or ""),
-                "published": self._cut(item.findtext("pubDate") or ""),
-                "summary": self._cut(_bare(item.findtext("description"))),
-            }
-            for item in items
-        ]
-        rows: list[Record] = [dict(row) for row in found[: self._most()]]
-        return rows or [{"title": "No articles found", "link": "", "published": "", "summary": ""}]
+    def _articles(self, address: str) -> list[Record]:
+        """The news of a feed; their titles and summaries are HTML."""
+        try:
+            items = self._items(address)
+        except ComponentFailed as error:
+            return [_note("Error", error.reason)]
+        rows = [self._row(item, bare) for item in items[: self._most()]]
+        return rows or [_note("No articles found")]
+
+    def _rss(self, address: str) -> list[Record]:
+        """The entries of a feed, as they are."""
+        if not address.strip():
+            return [_note("Error", "No RSS URL provided")]
+        try:
+            items = self._items(with_scheme(address))
+        except ComponentFailed as error:
+            return [_note("Error", error.reason)]
+        return [self._row(item, str) for item in items[: self._most()]]
+
+    def _items(self, address: str) -> list[Element]:
+        content = self._had(address, "The feed").content
+        if not content.strip():
+            raise self.fail("Empty response received")
+        return list(_xml(self, content).iter("item"))
+
+    def _row(self, item: Element, text: Callable[[str], str]) -> Record:
+        return {
+            "title": self._cut(text(_inner(item, "title"))),
+            "link": self._cut(_inner(item, "link")),
+            "published": self._cut(_inner(item, "pubDate")),
+            "summary": self._cut(text(_inner(item, "description"))),
+        }
+
+
+def _note(title: str, summary: str = "") -> Record:
+    return {"title": title, "link": "", "published": "", "summary": summary}
+
+
+def _inner(item: Element, name: str) -> str:
+    found = item.find(name)
+    return "" if found is None else "".join(found.itertext())
 
 
 def _real_link(link: str) -> str:
     """What a result's link leads to: the search engine wraps it."""
     wrapped = parse_qs(urlsplit(link).query).get("uddg")
     return wrapped[0] if wrapped else link
-
-
-def _bare(html: str | None) -> str:
-    return BeautifulSoup(html or "", "html.parser").get_text(separator=" ", strip=True)
 
 
 def _xml(component: Component, content: bytes) -> Element:
@@ -198,25 +240,28 @@ class TavilySearch(Component):
         return Message("\n".join(str(item.data.get("text", "")) for item in self.fetch_content()))
 
     def fetch_content(self) -> list[Data]:
-        """One record for the answer, each result and the images."""
+        """One record for the answer, each result and the images; one with ``error`` when there was no answer."""
         body = json.dumps(self._payload()).encode()
-        answer = fetch(self, self.run.outside.services.tavily, method="POST", body=body, timeout=90.0,
-                       headers={"Content-Type": "application/json", "Accept": "application/json"})  # fmt: skip
-        found = json_of(self, answer)
+        try:
+            answer = fetch(self, self.run.outside.services.tavily, method="POST", body=body, timeout=90.0,
+                           headers={"Content-Type": "application/json", "Accept": "application/json"})  # fmt: skip
+            found = json_of(self, answer)
+        except ComponentFailed as error:
+            return [Data({"error": error.reason, "text": error.reason})]
         if not isinstance(found, dict):
             raise self.fail("The service's answer has an unknown shape.")
         records: list[Data] = []
         if self.flag("include_answer") and found.get("answer"):
             records.append(Data({"text": found["answer"]}))
-        for result in found.get("results") or []:
-            record = {"text": result.get("content", ""), **{key: result.get(key) for key in ("title", "url")}}
-            record |= {"content": result.get("content", ""), "score": result.get("score")}
-            if self.flag("include_raw_content"):
-                record["raw_content"] = result.get("raw_content")
-            records.append(Data(record))
+        records.extend(Data(self._record(result)) for result in found.get("results") or [])
         if self.flag("include_images") and found.get("images"):
-            records.append(Data({"text": "Images found", "images": found["images"]}))
+            records.append(Data({"images": found["images"], "text": "Images found"}))
         return records
+
+    def _record(self, result: Record) -> Record:
+        names = ["title", "url", "content", "score", *(["raw_content"] if self.flag("include_raw_content") else [])]
+        content = result.get("content", "")
+        return {name: result.get(name) for name in names} | {"content": content, "text": content}
 
     def _payload(self) -> Record:
         payload: Record = {
@@ -274,10 +319,10 @@ class SearchApi(Component):
         most, longest = max(1, self.integer("max_results") or 5), max(1, self.integer("max_snippet_length") or 100)
         return [
             Data({
-                "text": result.get("snippet", ""),
                 "title": str(result.get("title", ""))[:longest],
                 "link": result.get("link", ""),
                 "snippet": str(result.get("snippet", ""))[:longest],
+                "text": result.get("snippet", ""),
             })
             for result in results[:most]
         ]  # fmt: skip
@@ -307,13 +352,16 @@ class ArXiv(Component):
         return Table([item.data for item in self.search_papers()])
 
     def search_papers(self) -> list[Data]:
-        """One record for each paper."""
+        """One record for each paper; one with ``error`` when there was no answer."""
         query = quote(f"{self.text('search_type')}:{self.text('search_query')}")
         most = max(1, min(self.integer("max_results") or 10, 100))
         address = f"{self.run.outside.services.arxiv}?search_query={query}&max_results={most}"
-        answer = fetch(self, address)
-        if answer.status >= 400:
-            raise self.fail(f"arXiv answered {answer.status}.")
+        try:
+            answer = fetch(self, address)
+            if answer.status >= 400:
+                raise self.fail(f"arXiv answered {answer.status}.")
+        except ComponentFailed as error:
+            return [Data({"error": f"Request error: {error.reason}"})]
         return [Data(_paper(entry)) for entry in _xml(self, answer.content).findall("atom:entry", _ATOM)]
 
 

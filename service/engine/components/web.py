@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import shlex
+from base64 import b64encode
 from collections import deque
+from itertools import islice
+from typing import NamedTuple
 from urllib.parse import parse_qsl, urldefrag, urlencode, urljoin, urlsplit, urlunsplit
 
 from bs4 import BeautifulSoup
 
-from service.domain.errors import RunFailed, RunTimedOut
+from service.domain.errors import AddressRefused, ComponentFailed, FetchFailed
 from service.domain.ports import WebResponse
+from service.engine import html
 from service.engine.component import Component, Output
 from service.engine.fields import Field
 from service.engine.values import Data, Message, Table, clean, text_of
@@ -19,7 +23,16 @@ from service.engine.web import fetch, html_of, pairs, with_scheme
 Record = dict[str, object]
 
 _MOST_PAGES = 200
+_DEEPEST = 5  # as far as Langflow's slider goes
 _METHODS = frozenset({"GET", "POST", "PATCH", "PUT", "DELETE"})
+
+
+class _Page(NamedTuple):
+    """One page: its record, where it really was, and the addresses that it links to."""
+
+    record: Record
+    address: str
+    links: tuple[str, ...]
 
 
 class Url(Component):
@@ -59,8 +72,9 @@ class Url(Component):
         return Table(self._pages())
 
     def fetch_content_as_message(self) -> Message:
-        """The texts of all pages."""
-        return Message("\n\n".join(str(page["text"]) for page in self._pages()))
+        """The texts of all pages; the records are in its data."""
+        pages = self._pages()
+        return Message("\n\n".join(str(page["text"]) for page in pages), extra={"data": pages})
 
     def fetch_content_as_list(self) -> list[Data]:
         """One record for each page."""
@@ -69,69 +83,108 @@ class Url(Component):
     def _pages(self) -> list[Record]:
         value = self.values["urls"]
         urls = [with_scheme(text_of(item)) for item in (value if isinstance(value, list) else [value]) if item]
-        starts = list(dict.fromkeys(url for url in urls if url != "https://"))
+        starts = list(dict.fromkeys(url for url in urls if url))
         if not starts:
             raise self.fail("No valid URLs provided.")
         pages: list[Record] = []
+        failure: ComponentFailed | None = None
         for start in starts:
-            pages.extend(self._crawl(start))
-        if not pages:
-            raise self.fail("No documents were successfully loaded from any URL")
-        return pages
-
-    def _crawl(self, start: str) -> list[Record]:
-        """The page and what it links to, breadth first, ``max_depth`` levels in all."""
-        depth = max(1, self.integer("max_depth") or 1)
-        waiting, seen, pages = deque([(start, 1)]), {start}, list[Record]()
-        while waiting and len(seen) <= _MOST_PAGES:
-            url, level = waiting.popleft()
-            self.run.tick()
             try:
-                page, links = self._page(url)
-            except RunTimedOut:
-                raise
-            except RunFailed:
-                if level == 1 or not self.flag("continue_on_failure"):
+                self._crawl(start, pages)
+            except ComponentFailed as error:
+                if not self.flag("continue_on_failure"):
                     raise
-                continue
-            if page is not None:
-                pages.append(page)
-            for link in links if level < depth else ():
-                if link not in seen and (not self.flag("prevent_outside") or _within(start, link)):
-                    seen.add(link)
-                    waiting.append((link, level + 1))
+                failure = failure or error
+        if not pages:
+            raise failure or self.fail("No documents were successfully loaded from any URL")
         return pages
 
-    def _page(self, url: str) -> tuple[Record | None, list[str]]:
+    def _crawl(self, start: str, pages: list[Record]) -> None:
+        """Add the page and what it links to, each with its own links before the next, ``max_depth`` levels in all."""
+        depth = min(max(1, self.integer("max_depth") or 1), _DEEPEST)
+        waiting, seen = [(start, 1)], set[str]()
+        size = sum(len(str(page["text"])) for page in pages)
+        while waiting and len(seen) < _MOST_PAGES:
+            url, level = waiting.pop()
+            if urldefrag(url)[0] in seen:
+                continue
+            seen.add(urldefrag(url)[0])
+            self.run.tick()
+            page = self._linked(url) if level > 1 else self._page(url)
+            if page is None:
+                continue
+            seen.add(urldefrag(page.address)[0])
+            pages.append(page.record)
+            size += len(str(page.record["text"]))
+            self.run.room_for(size)
+            if level < depth:
+                fresh = (link for link in page.links if self._follows(page.address, link, seen))
+                waiting.extend((link, level + 1) for link in reversed(list(islice(fresh, _MOST_PAGES))))
+
+    def _follows(self, page: str, link: str, seen: set[str]) -> bool:
+        return urldefrag(link)[0] not in seen and (not self.flag("prevent_outside") or _within(page, link))
+
+    def _linked(self, url: str) -> _Page | None:
+        """A page that another links to; None where it cannot be had and the crawl goes on without it."""
+        try:
+            return self._page(url)
+        except ComponentFailed:
+            if not self.flag("continue_on_failure"):
+                raise
+            return None
+
+    def _page(self, url: str) -> _Page | None:
         answer = fetch(
             self, url, headers=pairs(self.values["headers"]), timeout=float(self.integer("timeout") or 30),
             follow_redirects=self.flag("follow_redirects"),
         )  # fmt: skip
-        if self.flag("check_response_status") and answer.status >= 400:
+        if self.flag("check_response_status") and not 200 <= answer.status < 300:
             raise self.fail(f"The page answered {answer.status}.")
-        soup = html_of(answer)
-        text = answer.text() if self.text("format") == "HTML" else soup.get_text()
-        self.run.produce(len(text))
-        links = [urldefrag(urljoin(answer.url, str(a["href"])))[0] for a in soup.find_all("a", href=True)]
-        return _described(url, answer, soup, clean(text)), [link for link in links if link.startswith("http")]
+        kind, markup = answer.headers.get("content-type", "").lower(), answer.text()
+        if not markup or ("text/css" in kind and self.flag("filter_text_html")):
+            return None
+        soup, address = html_of(self, markup), answer.url if answer.redirects else url
+        record: Record = {"text": clean(self._shown(markup, soup)), "url": address}
+        record |= {**_described(soup), "content_type": kind, "language": _language(soup)}
+        return _Page(record, address, _links(soup, address))
+
+    def _shown(self, markup: str, soup: BeautifulSoup) -> str:
+        match self.text("format"):
+            case "HTML":
+                return markup
+            case "Markdown":
+                return html.to_markdown(markup)
+        return soup.get_text()
 
 
-def _within(start: str, link: str) -> bool:
+def _within(page: str, link: str) -> bool:
     """By host, not by how the text begins: ``a.example.evil.example`` begins like ``a.example``."""
-    return urlsplit(link).netloc == urlsplit(start).netloc
+    return urlsplit(link).netloc == urlsplit(page).netloc
 
 
-def _described(url: str, answer: WebResponse, soup: BeautifulSoup, text: str) -> Record:
-    title, html = soup.find("title"), soup.find("html")
+def _links(soup: BeautifulSoup, address: str) -> tuple[str, ...]:
+    """Where a page leads; what cannot be read as an address leads nowhere."""
+    found: dict[str, None] = {}
+    for anchor in soup.find_all("a", href=True):
+        try:
+            link = urljoin(address, str(anchor["href"]))
+            usable = urlsplit(link).scheme in ("http", "https")
+        except ValueError:
+            continue
+        if usable:
+            found[link] = None
+    return tuple(found)
+
+
+def _described(soup: BeautifulSoup) -> Record:
     about = soup.find("meta", attrs={"name": "description"})
-    return {
-        "text": text,
-        "url": url,
-        "title": title.get_text() if title else "",
-        "description": str(about.get("content", "")) if about else "",
-        "content_type": answer.headers.get("content-type", ""),
-        "language": str(html.get("lang", "")) if html else "",
-    }
+    title = (soup.title.string if soup.title else None) or ""
+    return {"title": str(title), "description": str(about.get("content") or "") if about else ""}
+
+
+def _language(soup: BeautifulSoup) -> str:
+    page = soup.find("html")
+    return str(page.get("lang") or "") if page else ""
 
 
 class ApiRequest(Component):
@@ -146,10 +199,10 @@ class ApiRequest(Component):
         Field("curl_input", "url", default=""),
         Field("curl", "url", default=""),
         Field("mode", default="URL"),
-        Field("method", default="GET", tool="GET, POST, PATCH, PUT or DELETE."),
-        Field("headers", "headers", tool="Headers, as a JSON object."),
+        Field("method", default="GET"),
+        Field("headers", "headers"),
         Field("query_params", "any"),
-        Field("body", "any", tool="Body, as a JSON object."),
+        Field("body", "any"),
         Field("timeout", "int", default=30),
         Field("follow_redirects", "bool", default=True),
         Field("save_to_file", "bool", default=False),
@@ -170,30 +223,41 @@ class ApiRequest(Component):
         url, method, headers, body = self._asked()
         if method not in _METHODS:
             raise self.fail(f"Unsupported method: {method[:20]}")
+        if not url.strip():
+            raise self.fail("URL cannot be empty")
         url = _with_query(with_scheme(url), pairs(_record(self.values["query_params"])))
-        payload = None
-        if body and method != "GET":
-            payload, headers = json.dumps(body).encode(), {"Content-Type": "application/json", **headers}
-        timeout = float(self.integer("timeout") or 30)
-        answer = fetch(self, url, method=method, headers=headers, body=payload, timeout=timeout,
-                       follow_redirects=self.flag("follow_redirects"))  # fmt: skip
+        try:
+            answer = self._answer(url, method, headers, body)
+        except AddressRefused:
+            raise
+        except FetchFailed as error:  # as in Langflow, an answer that did not come is one that a flow can look at
+            return Data({"source": url, "headers": _shown(headers), "status_code": 500, "error": error.reason})
         found: Record = {"source": url, "status_code": answer.status, "response_headers": dict(answer.headers)}
         if answer.redirects:
             found["redirection_history"] = [{"url": to, "status_code": status} for to, status in answer.redirects]
         found["result"] = _result(answer)
         if self.flag("include_httpx_metadata"):
-            found["headers"] = headers
+            found["headers"] = _shown(headers)
         return Data(found)
+
+    def _answer(self, url: str, method: str, headers: dict[str, str], body: Record) -> WebResponse:
+        payload, timeout = None, float(self.integer("timeout") or 30)
+        if method != "GET":  # an empty body is sent as well: {}
+            payload = json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=str).encode()
+            if not any(name.lower() == "content-type" for name in headers):
+                headers = {"Content-Type": "application/json", **headers}
+        return fetch(self, url, method=method, headers=headers, body=payload, timeout=timeout,
+                     follow_redirects=self.flag("follow_redirects"))  # fmt: skip
 
     def as_dataframe(self) -> Table:
         """The answer as one row (an output of older exports)."""
         return Table([self.make_api_request().data])
 
-    def _asked(self) -> tuple[str, str, dict[str, str], object]:
+    def _asked(self) -> tuple[str, str, dict[str, str], Record]:
         """Address, method, headers and body, from the fields or from a curl command."""
         headers, body = pairs(_record(self.values["headers"])), _body(self.values["body"])
         curl = self.text("curl_input") or self.text("curl")
-        if self.text("mode").lower() == "curl" or (curl and not self.text("url_input")):
+        if curl and (self.text("mode").lower() == "curl" or not self.text("url_input")):
             try:
                 return _from_curl(curl)
             except ValueError as error:
@@ -217,17 +281,39 @@ def _record(value: object) -> object:
     return value
 
 
-def _body(value: object) -> object:
-    """A body: an object as it is, a table's rows as an object, text as JSON when it is some."""
+def _body(value: object) -> Record:
+    """A body: an object, rows of key and value, or text that is one of these. Texts that are JSON count as JSON."""
     plain = value.data if isinstance(value, Data) else text_of(value) if isinstance(value, Message) else value
     if isinstance(plain, str):
-        try:
-            return json.loads(plain) if plain.strip() else None
-        except (ValueError, RecursionError):
-            return {"data": plain}
-    if isinstance(plain, list) and plain and all(isinstance(row, dict) and "key" in row for row in plain):
-        return {str(row["key"]): _json_or_text(row.get("value")) for row in plain}
-    return plain
+        if not plain.strip():
+            return {}
+        found = _json_or_text(plain)
+        return {"data": plain} if isinstance(found, str) and found == plain else _body(found)
+    if isinstance(plain, dict):
+        return {str(key): _json_or_text(item) for key, item in plain.items()}
+    return _of_rows(plain if isinstance(plain, list) else plain.rows if isinstance(plain, Table) else [])
+
+
+def _of_rows(rows: list[object] | list[Record]) -> Record:
+    found: Record = {}
+    for item in rows:
+        row = item.data if isinstance(item, Data) else item
+        if isinstance(row, dict) and "key" in row and "value" in row:
+            found[str(row["key"])] = _json_or_text(row["value"])
+        elif isinstance(item, Data):
+            return item.data
+    return found
+
+
+_SECRET_HEADERS = ("auth", "cookie", "key", "token", "secret", "password", "signature")
+
+
+def _shown(headers: dict[str, str]) -> dict[str, str]:
+    """The headers that were sent, for whoever reads the answer: credentials are the author's, not the reader's."""
+    return {
+        name: "***" if any(part in name.lower() for part in _SECRET_HEADERS) else value
+        for name, value in headers.items()
+    }
 
 
 def _json_or_text(value: object) -> object:
@@ -255,37 +341,57 @@ def _with_query(url: str, query: dict[str, str]) -> str:
 
 _CURL_VALUES = {"-X": "method", "--request": "method", "-H": "header", "--header": "header", "-d": "data",
                 "--data": "data", "--data-raw": "data", "--data-binary": "data", "--json": "data", "--url": "url",
-                "-A": "agent", "--user-agent": "agent"}  # fmt: skip
-_CURL_FLAGS = frozenset({"-L", "--location", "-s", "--silent", "-S", "-i", "--include", "--compressed", "-k", "-G"})
+                "-A": "agent", "--user-agent": "agent", "-u": "user", "--user": "user", "-b": "cookie",
+                "--cookie": "cookie"}  # fmt: skip
+_CURL_FLAGS = frozenset({"-L", "--location", "-s", "--silent", "-S", "--show-error", "-i", "--include", "-f",
+                         "--fail", "--compressed"})  # fmt: skip
 
 
-def _from_curl(command: str) -> tuple[str, str, dict[str, str], object]:
+def _from_curl(command: str) -> tuple[str, str, dict[str, str], Record]:
     """Address, method, headers and body of a curl command; nothing of it is ever given to a shell.
 
     Raises:
-        ValueError: an option that is not known here, or no address.
+        ValueError: an option that is not known here, one without its value, a file as body, or no address.
     """
-    words = deque(shlex.split(command.replace("\\\n", " ")))
+    words = deque(word for word in shlex.split(command.replace("\\\n", " ")) if word)
     if not words or words.popleft() != "curl":
         raise ValueError("it does not begin with curl")
     found: dict[str, str] = {}
     headers: dict[str, str] = {}
     while words:
-        word = words.popleft()
-        kind = _CURL_VALUES.get(word)
-        if kind is None and word.startswith("-"):
-            if word not in _CURL_FLAGS:
-                raise ValueError(f"the option {word[:30]} is not known here")
-            continue
-        value = words.popleft() if kind and words else word
+        kind, value = _option(words)
         if kind == "header":
             name, _, text = value.partition(":")
             headers[name.strip()] = text.strip()
-        elif kind == "agent":
-            headers["User-Agent"] = value
-        else:
-            found[kind or "url"] = value
+        elif kind in ("agent", "cookie"):
+            headers["User-Agent" if kind == "agent" else "Cookie"] = value
+        elif kind == "user":
+            headers["Authorization"] = f"Basic {b64encode(value.encode()).decode()}"
+        elif kind:
+            found[kind] = value
     if "url" not in found:
         raise ValueError("it names no address")
-    body = _body(found["data"]) if found.get("data", "").strip() and not found["data"].startswith("@") else None
-    return found["url"], found.get("method", "POST" if body is not None else "GET").upper(), headers, body
+    data = found.get("data", "")
+    if data.startswith("@"):
+        raise ValueError("a file of the server cannot be sent")
+    return found["url"], found.get("method", "POST" if data else "GET").upper(), headers, _of_json(data)
+
+
+def _option(words: deque[str]) -> tuple[str, str]:
+    """The next option and its value, ("", "") for one that changes nothing here."""
+    word = words.popleft()
+    if not word.startswith("-"):
+        return "url", word
+    if word in _CURL_FLAGS:
+        return "", ""
+    if word not in _CURL_VALUES:
+        raise ValueError(f"the option {word[:30]} is not known here")
+    if not words:
+        raise ValueError(f"the option {word} has no value")
+    return _CURL_VALUES[word], words.popleft()
+
+
+def _of_json(data: str) -> Record:
+    """A curl command's data: an object as it is, everything else under ``data``."""
+    found = _json_or_text(data) if data.strip() else {}
+    return _body(found) if isinstance(found, dict) else {"data": found}

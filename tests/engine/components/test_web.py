@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.adapters.web import GuardedClient
-from service.domain.errors import AddressRefused, ComponentFailed, FetchFailed
+from service.domain.errors import AddressRefused, ComponentFailed
 from service.engine.component import Services
 from tests.engine.conftest import Model, Runs
 from tests.support import flows
@@ -71,6 +71,76 @@ def test_links_are_followed_to_the_depth_and_not_outside(web: Runs, pages: Site)
     assert [row["url"].rpartition("/")[2] for row in rows] == ["a", "b"]
 
 
+def test_a_page_may_be_wanted_as_markdown(web: Runs, pages: Site) -> None:
+    pages.pages["/a"] = Page(
+        b"<head><title>no</title></head><body><script>no</script><h2>Head <img src='data:image/png;base64,AAAA'></h2>"
+        b"<p>One <b>two</b> <a href='/x y'>three</a> <a href='javascript:no()'>four</a></p>"
+        b"<input type=checkbox checked>five</body>"
+    )
+    row = made(web, "URLComponent", url(f"{pages.url}/a", format="Markdown"), "page_results")[0]
+    assert row["text"] == ("## Head ![](data:image/png;base64...)\n\nOne **two** [three](/x%20y) four\n\n[x] five")
+
+
+def test_a_page_too_deep_for_markdown_is_given_as_text(web: Runs, pages: Site) -> None:
+    pages.pages["/a"] = Page(b"<div>" * 3000 + b"deep")
+    row = made(web, "URLComponent", url(f"{pages.url}/a", format="Markdown"), "page_results")[0]
+    assert row["text"] == "deep"
+
+
+def test_a_page_with_too_many_tags_is_not_read(web: Runs, pages: Site) -> None:
+    pages.pages["/a"] = Page(b"<p>" * 200_001)
+    with pytest.raises(ComponentFailed, match="more than 200000 tags"):
+        made(web, "URLComponent", url(f"{pages.url}/a"), "page_results")
+
+
+@pytest.mark.parametrize("text", ["plain.txt", "http://a.example/", "<?xml version='1.0'?><feed>plain</feed>"])
+def test_what_is_no_html_is_a_page_as_well(web: Runs, pages: Site, text: str) -> None:
+    pages.pages["/a"] = Page(text.encode(), kind="text/plain")
+    row = made(web, "URLComponent", url(f"{pages.url}/a"), "page_results")[0]
+    assert row["text"] == text.removeprefix("<?xml version='1.0'?><feed>").removesuffix("</feed>")
+
+
+def test_a_page_goes_by_the_address_that_it_was_found_at(web: Runs, pages: Site) -> None:
+    pages.pages |= {"/old": redirect("/new"), "/new": Page(b'<a href="/new">again</a>')}
+    rows = made(web, "URLComponent", url(f"{pages.url}/old", max_depth=2), "page_results")
+    assert [row["url"] for row in rows] == [f"{pages.url}/new"]
+
+
+def test_links_stay_on_the_site_that_the_first_address_leads_to(web: Runs, pages: Site) -> None:
+    with site() as other:
+        web.engine = Runs(Model(), web=GuardedClient([f"127.0.0.1:{pages.port}", f"127.0.0.1:{other.port}"])).engine
+        pages.pages["/a"] = redirect(f"{other.url}/a")
+        other.pages |= {"/a": Page(b'<a href="/b">b</a>'), "/b": Page(b"there")}
+        rows = made(web, "URLComponent", url(f"{pages.url}/a", max_depth=2), "page_results")
+    assert [row["text"] for row in rows] == ["b", "there"]
+
+
+def test_the_links_of_a_page_come_before_its_neighbours(web: Runs, pages: Site) -> None:
+    pages.pages |= {"/a": Page(b'<a href="/b">b</a><a href="/c">c</a>'), "/b": Page(b'<a href="/d">d</a>'),
+                    "/c": Page(b"end"), "/d": Page(b"deep")}  # fmt: skip
+    rows = made(web, "URLComponent", url(f"{pages.url}/a", max_depth=3), "page_results")
+    assert [row["url"].rpartition("/")[2] for row in rows] == ["a", "b", "d", "c"]
+
+
+def test_a_stylesheet_is_no_page(web: Runs, pages: Site) -> None:
+    pages.pages |= {"/css": Page(b"p{}", kind="text/css"), "/a": Page(b"text")}
+    rows = made(web, "URLComponent", url(f"{pages.url}/css", f"{pages.url}/a"), "page_results")
+    assert [row["text"] for row in rows] == ["text"]
+
+
+def test_one_address_that_fails_does_not_spoil_the_others(web: Runs, pages: Site) -> None:
+    pages.pages["/a"] = Page(b"text")
+    addresses = url("http://10.0.0.1/", f"{pages.url}/a")
+    assert [row["text"] for row in made(web, "URLComponent", addresses, "page_results")] == ["text"]
+
+
+def test_one_address_that_fails_is_enough_where_the_author_wants_it_so(web: Runs, pages: Site) -> None:
+    pages.pages["/a"] = Page(b"text")
+    addresses = url(f"{pages.url}/a", "http://10.0.0.1/", continue_on_failure=False)
+    with pytest.raises(AddressRefused):
+        made(web, "URLComponent", addresses, "page_results")
+
+
 def test_an_address_that_flows_may_not_reach_fails_the_component(web: Runs) -> None:
     with pytest.raises(AddressRefused, match=r"10\.0\.0\.1"):
         made(web, "URLComponent", url("http://10.0.0.1/"), "page_results")
@@ -106,6 +176,55 @@ def test_an_api_is_asked_with_method_headers_query_and_body(web: Runs, pages: Si
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("body", "sent"),
+    [
+        ([], {}),
+        ([{"key": "a", "value": "[1]"}, {"key": "b", "value": "x"}], {"a": [1], "b": "x"}),
+        ({"a": "1", "b": {"c": "2"}}, {"a": 1, "b": {"c": "2"}}),
+        ("plain", {"data": "plain"}),
+    ],
+)
+def test_a_body_is_an_object_whose_texts_may_be_json(web: Runs, pages: Site, body: object, sent: object) -> None:
+    pages.pages["/api"] = Page(b"{}")
+    fields = [field("url_input", f"{pages.url}/api"), field("method", "DELETE"), field("body", body, kind="table")]
+    made(web, "APIRequest", fields, "data")
+    assert (json.loads(pages.asked[0].body), pages.asked[0].headers["content-type"]) == (sent, "application/json")
+
+
+def test_an_answer_that_does_not_come_is_told_in_the_record(web: Runs, pages: Site) -> None:
+    pages.pages["/api"] = Page(act=lambda handler: handler.wfile.write(b"no http\r\n") and None)
+    rows = [{"key": "X-A", "value": "1"}, {"key": "Authorization", "value": "Bearer canary"}]
+    fields = [field("url_input", f"{pages.url}/api"), field("headers", rows, kind="table")]
+    assert made(web, "APIRequest", fields, "data")["data"] == {
+        "source": f"{pages.url}/api", "status_code": 500, "headers": {"X-A": "1", "Authorization": "***"},
+        "error": "127.0.0.1 gave no usable answer (BadStatusLine).",
+    }  # fmt: skip
+
+
+def test_an_api_that_flows_may_not_reach_fails_the_component(web: Runs) -> None:
+    with pytest.raises(AddressRefused, match="API"):
+        made(web, "APIRequest", [field("url_input", "http://10.0.0.1/")], "data")
+
+
+def test_credentials_among_the_headers_are_not_shown(web: Runs, pages: Site) -> None:
+    pages.pages["/api"] = Page(b"{}")
+    rows = [{"key": "x-api-key", "value": "canary"}, {"key": "Accept", "value": "text/html"}]
+    fields = [field("url_input", f"{pages.url}/api"), field("headers", rows, kind="table"),
+              field("include_httpx_metadata", True, kind="bool")]  # fmt: skip
+    headers = made(web, "APIRequest", fields, "data")["data"]["headers"]
+    assert headers == {"x-api-key": "***", "Accept": "text/html"}
+    assert pages.asked[0].headers["x-api-key"] == "canary"
+
+
+def test_the_credentials_of_a_curl_command_are_sent(web: Runs, pages: Site) -> None:
+    pages.pages["/api"] = Page(b"{}")
+    command = f"curl -u me:pass -b a=1 -A mine {pages.url}/api"
+    made(web, "APIRequest", [field("mode", "cURL"), field("curl_input", command)], "data")
+    sent = pages.asked[0].headers
+    assert (sent["authorization"], sent["cookie"], sent["user-agent"]) == ("Basic bWU6cGFzcw==", "a=1", "mine")
+
+
 def test_a_curl_command_is_read_and_not_run(web: Runs, pages: Site) -> None:
     pages.pages["/api"] = Page(b"plain", kind="text/plain")
     command = f"curl -X PUT '{pages.url}/api' -H 'X-A: $(touch x)' --data '{{\"a\": [1]}}'"
@@ -116,7 +235,18 @@ def test_a_curl_command_is_read_and_not_run(web: Runs, pages: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["wget http://a", "curl", "curl -o /etc/passwd http://a", "curl --config x http://a", "curl 'http://a"]
+    "command",
+    [
+        "wget http://a",
+        "curl",
+        "curl -o /etc/passwd http://a",
+        "curl --config x http://a",
+        "curl 'http://a",
+        "curl -d @/etc/passwd http://a",
+        "curl http://a -X",
+        "curl -k http://a",
+        "curl -x http://p http://a",
+    ],
 )
 def test_a_curl_command_with_anything_else_in_it_is_refused(web: Runs, command: str) -> None:
     with pytest.raises(ComponentFailed, match="curl command cannot be read"):
@@ -144,11 +274,11 @@ RESULT = (
 def test_a_web_search_reads_the_results_and_their_pages(web: Runs, pages: Site) -> None:
     link = f"{pages.url}/found".replace(":", "%3A").replace("/", "%2F")
     pages.pages |= {"/html/": Page((RESULT.format(link=link) * 3).encode()), "/found": Page(b"<p>The</p><p>page</p>")}
-    fields = [field("query", "  what   is it "), field("max_results", 2, kind="int")]
+    fields = [field("query", "  <what> is it? "), field("max_results", 2, kind="int")]
     rows = made(web, "UnifiedWebSearch", fields, "results")
     expected = {"title": "A title", "link": f"{pages.url}/found", "snippet": "A snippet", "content": "The page"}
     assert rows == [expected, expected]
-    assert pages.asked[0].path == "/html/?q=what+is+it&kl=us-en"
+    assert pages.asked[0].path == "/html/?q=what+is+it%3F&kl=us-en"
 
 
 def test_a_found_page_that_cannot_be_had_does_not_spoil_the_search(web: Runs, pages: Site) -> None:
@@ -185,12 +315,55 @@ BOMB = b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><rss>&b;</rss>'
 OUTSIDE = b'<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]><rss>&f;</rss>'
 
 
-@pytest.mark.parametrize("content", [BOMB, OUTSIDE, b"<html>", b""])
-def test_xml_with_entities_of_its_own_is_not_read(web: Runs, pages: Site, content: bytes) -> None:
+def rss(pages: Site, content: bytes, **more: Any) -> list[Json]:
+    """The fields of a search that reads a feed with this content."""
     pages.pages["/feed"] = Page(content, kind="application/xml")
-    fields = [field("query", f"{pages.url}/feed"), field("search_mode", "RSS")]
-    with pytest.raises(ComponentFailed, match="not XML that can be read"):
-        made(web, "UnifiedWebSearch", fields, "results")
+    limits = [field(name, value, kind="int") for name, value in more.items()]
+    return [field("query", f"{pages.url}/feed"), field("search_mode", "RSS"), *limits]
+
+
+@pytest.mark.parametrize("content", [BOMB, OUTSIDE, b"<html>"])
+def test_xml_with_entities_of_its_own_is_not_read(web: Runs, pages: Site, content: bytes) -> None:
+    rows = made(web, "UnifiedWebSearch", rss(pages, content), "results")
+    assert rows == [
+        {"title": "Error", "link": "", "published": "", "summary": "The answer is not XML that can be read."}
+    ]
+
+
+def items(*titles: str) -> bytes:
+    return f"<rss>{''.join(f'<item><title>{title}</title></item>' for title in titles)}</rss>".encode()
+
+
+def test_a_feed_gives_its_entries_as_they_are(web: Runs, pages: Site) -> None:
+    rows = made(web, "UnifiedWebSearch", rss(pages, FEED), "results")
+    assert rows == [{"title": "A <b>title</b>", "link": "l", "published": "p", "summary": ""}]
+
+
+def test_a_feed_without_entries_gives_no_rows(web: Runs, pages: Site) -> None:
+    assert made(web, "UnifiedWebSearch", rss(pages, b"<rss/>"), "results") == []
+
+
+def test_a_feed_that_is_not_there_is_a_row_that_says_so(web: Runs, pages: Site) -> None:
+    fields = [field("query", f"{pages.url}/none"), field("search_mode", "RSS")]
+    assert made(web, "UnifiedWebSearch", fields, "results")[0]["summary"] == "The feed answered 404."
+
+
+@pytest.mark.parametrize(("most", "count"), [(2, 2), (0, 7), (-1, 5)])
+def test_a_search_gives_as_many_rows_as_wanted(web: Runs, pages: Site, most: int, count: int) -> None:
+    fields = rss(pages, items(*"abcdefg"), max_results=most)
+    assert len(made(web, "UnifiedWebSearch", fields, "results")) == count
+
+
+def test_the_older_nodes_know_no_limits(web: Runs, pages: Site) -> None:
+    pages.pages["/feed"] = Page(items("x" * 3000, *"bcdefg"), kind="application/xml")
+    rows = made(web, "RSSReaderSimple", [field("rss_url", f"{pages.url}/feed")], "articles")
+    assert (len(rows), len(rows[0]["title"])) == (7, 3000)
+
+
+@pytest.mark.parametrize(("most", "title"), [(20, "01234... [truncated]"), (3, "01…")])
+def test_a_text_that_is_cut_says_so(web: Runs, pages: Site, most: int, title: str) -> None:
+    fields = rss(pages, items("0123456789012345678901234"), max_content_length=most)
+    assert made(web, "UnifiedWebSearch", fields, "results")[0]["title"] == title
 
 
 def test_tavily_is_asked_with_the_key_in_the_body(web: Runs, pages: Site) -> None:
@@ -207,9 +380,8 @@ def test_tavily_is_asked_with_the_key_in_the_body(web: Runs, pages: Site) -> Non
 def test_a_service_that_refuses_is_told_without_the_key(web: Runs, pages: Site) -> None:
     pages.pages["/tavily"] = Page(b"the key tvly-secret is bad", 401)
     key = field("api_key", "KEY", load_from_db=True, password=True)
-    with pytest.raises(ComponentFailed, match="answered 401") as failed:
-        made(web, "TavilySearchComponent", [key, field("query", "q")], "dataframe")
-    assert "tvly-secret" not in str(failed.value)
+    rows = made(web, "TavilySearchComponent", [key, field("query", "q")], "dataframe")
+    assert rows == [{"error": "The service answered 401.", "text": "The service answered 401."}]
 
 
 def test_searchapi_gets_its_key_in_a_header(web: Runs, pages: Site) -> None:
@@ -217,7 +389,7 @@ def test_searchapi_gets_its_key_in_a_header(web: Runs, pages: Site) -> None:
     pages.pages["/search"] = Page(json.dumps(found).encode(), kind="application/json")
     key = field("api_key", "KEY", load_from_db=True, password=True)
     rows = made(web, "SearchComponent", [key, field("input_value", "q q"), field("engine", "bing")], "dataframe")
-    assert rows == [{"text": "s", "title": "T" * 100, "link": "l", "snippet": "s"}]
+    assert rows == [{"title": "T" * 100, "link": "l", "snippet": "s", "text": "s"}]
     assert (pages.asked[0].path, pages.asked[0].headers["authorization"]) == (
         "/search?engine=bing&q=q+q", "Bearer tvly-secret",
     )  # fmt: skip
@@ -240,8 +412,8 @@ def test_arxiv_gives_papers(web: Runs, pages: Site) -> None:
 
 def test_a_service_that_is_not_there_is_told(model: Model) -> None:
     runs = Runs(model, web=GuardedClient(["127.0.0.1:9"]), services=Services(arxiv="http://127.0.0.1:9/"))
-    with pytest.raises(FetchFailed):
-        made(runs, "ArXivComponent", [field("search_query", "x")], "dataframe")
+    rows = made(runs, "ArXivComponent", [field("search_query", "x")], "dataframe")
+    assert rows == [{"error": "Request error: 127.0.0.1 gave no usable answer (NewConnectionError)."}]
 
 
 def test_an_agent_reaches_the_web_through_the_same_door(web: Runs, model: Model) -> None:
@@ -253,3 +425,14 @@ def test_an_agent_reaches_the_web_through_the_same_door(web: Runs, model: Model)
     model.script.extend([(call("fetch_content", '{"urls": ["http://169.254.169.254/latest/"]}'),), "no"])
     assert web.text(chat(agent(), tool)) == "no"
     assert "is not one that flows of this server may reach" in model.asked[1].messages[-1].text
+
+
+def test_a_page_that_is_slow_is_told_to_the_agent_and_ends_nothing(web: Runs, pages: Site, model: Model) -> None:
+    from tests.engine.components.test_agents import agent, call, chat
+
+    pages.go_on.clear()
+    pages.pages["/slow"] = Page(act=lambda handler: pages.go_on.wait(30) and None)
+    tool = node("URLComponent-u", "URLComponent", "URL", [*url(timeout=1)], {"component_as_tool": "to_toolkit"})
+    model.script.extend([(call("fetch_content", json.dumps({"urls": [f"{pages.url}/slow"]})),), "no"])
+    assert web.text(chat(agent(), tool)) == "no"
+    assert model.asked[1].messages[-1].text == "127.0.0.1 did not answer in time."

@@ -1,0 +1,101 @@
+"""HTML as Langflow reads it: parsed by lxml, as text or as Markdown."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from bs4 import BeautifulSoup, Tag
+from markdownify import ATX, MarkdownConverter
+
+#: A page of ten megabytes may hold millions of tags; each costs a kilobyte and ten microseconds.
+MAX_TAGS = 200_000
+_DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>")
+_FOLLOWED = frozenset({"", "http", "https", "file"})
+
+
+class TooManyTags(ValueError):
+    """The page would take too long to read."""
+
+
+def parsed(html: str, parser: str = "lxml") -> BeautifulSoup:
+    """The tree of a page.
+
+    Raises:
+        TooManyTags: it has more than ``MAX_TAGS``.
+    """
+    if html.count("<") > MAX_TAGS:
+        raise TooManyTags
+    # BeautifulSoup warns of text that could be a file's name, and of XML; both are only pages here.
+    return BeautifulSoup(_DECLARATION.sub("", html, count=1) if "<" in html else f"<html>{html}", parser)
+
+
+def bare(html: str) -> str:
+    """The text of a short piece of HTML, with blanks where tags were."""
+    if "<" not in html:
+        return unescape(html).strip()
+    return parsed(html, "html.parser").get_text(separator=" ", strip=True)
+
+
+def to_markdown(html: str) -> str:
+    """A page as Markdown; what is no HTML stays as it is.
+
+    Raises:
+        TooManyTags: it has more than ``MAX_TAGS``.
+    """
+    if "<" not in html:
+        return html.strip()
+    soup = parsed(html, "html.parser")
+    for hidden in soup(["script", "style"]):
+        hidden.extract()
+    main = soup.find("body") or soup
+    _settle(main)
+    try:
+        return _Markdown(heading_style=ATX).convert_soup(main).strip()
+    except RecursionError:  # the converter calls itself for every level of the page
+        return main.get_text("\n", strip=True)
+
+
+class _Markdown(MarkdownConverter):
+    """Markdown that keeps pictures everywhere, in headings and tables too."""
+
+    def convert_img(self, el: Any, text: str, parent_tags: Any) -> str:  # noqa: ARG002 - as the converter calls it
+        """A picture by its address."""
+        alt, title = (str(el.get(name) or "") for name in ("alt", "title"))
+        named = ' "{}"'.format(title.replace('"', r"\"")) if title else ""
+        return "![{}]({}{})".format(alt.replace("\n", " "), el.get("src") or "", named)
+
+
+def _settle(main: Tag) -> None:
+    """Take out of a page what Markdown cannot say."""
+    for link in main.find_all("a", href=True):
+        href = _address(str(link["href"]))
+        if href:
+            link["href"] = href
+        else:
+            link.unwrap()
+    for picture in main.find_all("img"):
+        source, later = str(picture.get("src") or ""), str(picture.get("data-src") or "")
+        if later and (not source or _is_written_out(source)):
+            source = later
+        # What is written out in the page would fill a model's context.
+        picture["src"] = source.partition(",")[0] + "..." if _is_written_out(source) else source
+    for box in main.find_all("input", type="checkbox"):
+        box.replace_with("[x] " if box.has_attr("checked") else "[ ] ")
+
+
+def _is_written_out(source: str) -> bool:
+    return source[:5].lower() == "data:"
+
+
+def _address(href: str) -> str:
+    """An address in which no character means something to Markdown; "" where it leads to no page."""
+    try:
+        parts = urlsplit(href)
+    except ValueError:
+        return ""
+    if parts.scheme.lower() not in _FOLLOWED:
+        return ""
+    return urlunsplit(parts._replace(path=quote(parts.path, safe="/%")))
