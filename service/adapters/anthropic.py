@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
-import time
 from collections.abc import Generator, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from service.adapters.sdk import SdkProvider, own_parameters
-from service.domain.errors import ProviderFailed, RunTimedOut
+from service.domain.errors import ProviderFailed
 from service.domain.ports import ChatMessage, ModelChunk, ModelRequest, TokenUsage, ToolCall
 
 if TYPE_CHECKING:
@@ -34,8 +34,10 @@ class AnthropicProvider(SdkProvider):
         """A client that reads nothing from the environment and follows no redirect."""
         import anthropic
 
-        http_client = anthropic.DefaultHttpxClient(follow_redirects=False)
-        client = anthropic.Anthropic(api_key=api_key, base_url=base_url, max_retries=0, http_client=http_client)
+        options: dict[str, Any] = {"api_key": api_key, "base_url": base_url, "http_client": self.http_client()}
+        if "open_telemetry" in inspect.signature(anthropic.Anthropic).parameters:  # not in the SDK's first versions
+            options["open_telemetry"] = False
+        client = anthropic.Anthropic(max_retries=0, **options)
         client.auth_token = None
         client._custom_headers = {}
         return client
@@ -71,26 +73,23 @@ class AnthropicProvider(SdkProvider):
             raise ProviderFailed("The model provider sent an answer that cannot be read.")
         text = "".join(block.text for block in blocks if block.type == "text")
         calls = tuple(ToolCall(b.id, b.name, json.dumps(b.input)) for b in blocks if b.type == "tool_use")
-        yield ModelChunk(text, _usage(answer.usage.input_tokens, answer.usage.output_tokens), calls)
+        yield ModelChunk(text, _usage(_tokens_read(answer.usage), answer.usage.output_tokens), calls)
 
-    def parts(self, answer: Any, deadline: float) -> Generator[ModelChunk, None, None]:
+    def parts(self, events: Iterator[Any]) -> Generator[ModelChunk, None, None]:
         """Text as it comes; the usage and the finished tool calls last."""
         calls: dict[int, list[str]] = {}
         read = written = 0
         finished = False
-        with answer:
-            for event in answer:
-                if event.type == "message_start":
-                    read = event.message.usage.input_tokens
-                elif event.type == "content_block_start" and event.content_block.type == "tool_use":
-                    calls[event.index] = [event.content_block.id, event.content_block.name, ""]
-                elif event.type == "content_block_delta":
-                    yield from _delta(event, calls)
-                elif event.type == "message_delta":
-                    written = event.usage.output_tokens
-                finished = finished or event.type == "message_stop"
-                if time.monotonic() > deadline:
-                    raise RunTimedOut("The model provider did not answer in time.")
+        for event in events:
+            if event.type == "message_start":
+                read = _tokens_read(event.message.usage)
+            elif event.type == "content_block_start" and event.content_block.type == "tool_use":
+                calls[event.index] = [event.content_block.id, event.content_block.name, ""]
+            elif event.type == "content_block_delta":
+                yield from _delta(event, calls)
+            elif event.type == "message_delta":
+                written = event.usage.output_tokens
+            finished = finished or event.type == "message_stop"
         if not finished:
             raise ProviderFailed("The model provider cut the connection before the answer was complete.")
         found = tuple(ToolCall(*calls[at]) for at in sorted(calls))
@@ -102,6 +101,12 @@ def _delta(event: Any, calls: dict[int, list[str]]) -> Iterator[ModelChunk]:
         yield ModelChunk(event.delta.text)
     elif event.delta.type == "input_json_delta" and event.index in calls:
         calls[event.index][2] += event.delta.partial_json
+
+
+def _tokens_read(usage: Any) -> int:
+    """All of the prompt; the API counts what its cache took or gave apart."""
+    cached = (usage.cache_creation_input_tokens, usage.cache_read_input_tokens)
+    return int(usage.input_tokens + sum(count or 0 for count in cached))
 
 
 def _usage(read: int, written: int) -> TokenUsage:
@@ -116,6 +121,8 @@ def _turns(messages: tuple[ChatMessage, ...]) -> list[dict[str, Any]]:
             continue
         role = "assistant" if message.role == "assistant" else "user"
         blocks = _blocks(message)
+        if not blocks:
+            continue  # the API refuses a turn that says nothing
         if turns and turns[-1]["role"] == role:
             turns[-1]["content"].extend(blocks)
         else:

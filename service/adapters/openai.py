@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import re
-import time
 from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from service.adapters.sdk import SdkProvider, own_parameters
-from service.domain.errors import ComponentFailed, ProviderFailed, RunTimedOut
+from service.domain.errors import ComponentFailed, ProviderFailed
 from service.domain.ports import ChatMessage, ModelChunk, ModelRequest, TokenUsage, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
@@ -38,14 +38,19 @@ class OpenAIProvider(SdkProvider):
         """A client that reads nothing from the environment and follows no redirect."""
         import openai
 
-        http_client = openai.DefaultHttpxClient(follow_redirects=False)
         # A server without keys gets a word that is none; the SDK insists on something.
-        client = openai.OpenAI(api_key=api_key or "none", base_url=base_url, max_retries=0, http_client=http_client)
+        client = openai.OpenAI(
+            api_key=api_key or "none", base_url=base_url, max_retries=0, http_client=self.http_client()
+        )
         return _stripped(client)
 
     def ask(self, client: openai.OpenAI, request: ModelRequest, timeout: Any) -> Any:
         """Send one request for a chat completion."""
-        options: dict[str, Any] = {"model": request.model, "timeout": timeout, "extra_body": own_parameters(request)}
+        return client.chat.completions.create(**self.parameters(request), timeout=timeout)
+
+    def parameters(self, request: ModelRequest) -> dict[str, Any]:
+        """What the SDK is called with."""
+        options: dict[str, Any] = {"model": request.model, "extra_body": own_parameters(request)}
         options["messages"] = [_turn(turn) for turn in request.messages]
         if request.tools:
             options["tools"] = [_tool(spec) for spec in request.tools]
@@ -62,7 +67,7 @@ class OpenAIProvider(SdkProvider):
             options["response_format"] = {"type": "json_object"}
         if request.stream:
             options |= {"stream": True, "stream_options": {"include_usage": True}}
-        return client.chat.completions.create(**options)
+        return options
 
     def whole(self, answer: ChatCompletion) -> Iterator[ModelChunk]:
         """One chunk with text, usage and tool calls."""
@@ -71,31 +76,28 @@ class OpenAIProvider(SdkProvider):
             raise ProviderFailed("The model provider sent an answer that cannot be read.")
         message = choices[0].message
         calls = tuple(
-            ToolCall(call.id, call.function.name, call.function.arguments or "")
-            for call in message.tool_calls or ()
+            ToolCall(call.id or f"call_{at}", call.function.name, call.function.arguments or "")
+            for at, call in enumerate(message.tool_calls or (), 1)
             if call.type == "function"
         )
         yield ModelChunk(message.content or "", _usage(answer), calls)
 
-    def parts(self, answer: openai.Stream[ChatCompletionChunk], deadline: float) -> Generator[ModelChunk, None, None]:
+    def parts(self, events: Iterator[ChatCompletionChunk]) -> Generator[ModelChunk, None, None]:
         """Text as it comes; the finished tool calls last."""
         finished = False
-        calls: dict[int, list[str]] = {}
-        with answer:
-            for part in answer:
-                choice = part.choices[0] if part.choices else None
-                if choice is not None and choice.delta is not None:
-                    _gather(calls, choice.delta.tool_calls or ())
-                finished = finished or (choice is not None and choice.finish_reason is not None)
-                text, usage = (choice.delta.content or "") if choice and choice.delta else "", _usage(part)
-                if text or usage:
-                    yield ModelChunk(text, usage)
-                if time.monotonic() > deadline:
-                    raise RunTimedOut("The model provider did not answer in time.")
+        calls: list[_Call] = []
+        for part in events:
+            choice = part.choices[0] if part.choices else None
+            if choice is not None and choice.delta is not None:
+                _gather(calls, choice.delta.tool_calls or ())
+            finished = finished or (choice is not None and choice.finish_reason is not None)
+            text, usage = (choice.delta.content or "") if choice and choice.delta else "", _usage(part)
+            if text or usage:
+                yield ModelChunk(text, usage)
         if not finished:
             raise ProviderFailed("The model provider cut the connection before the answer was complete.")
         if calls:
-            yield ModelChunk(tool_calls=tuple(ToolCall(*calls[at]) for at in sorted(calls)))
+            yield ModelChunk(tool_calls=tuple(call.made(at) for at, call in enumerate(calls, 1)))
 
 
 class AzureProvider(OpenAIProvider):
@@ -122,19 +124,17 @@ class AzureProvider(OpenAIProvider):
         """A client for one endpoint (``https://NAME.openai.azure.com``)."""
         import openai
 
-        http_client = openai.DefaultHttpxClient(follow_redirects=False)
         client = openai.AzureOpenAI(
             api_key=api_key, azure_endpoint=base_url, api_version=self._api_version, max_retries=0,
-            http_client=http_client, azure_ad_token_provider=None,
+            http_client=self.http_client(), azure_ad_token_provider=None,
         )  # fmt: skip
         client._azure_ad_token = None
         return _stripped(client)
 
-    def ask(self, client: openai.OpenAI, request: ModelRequest, timeout: Any) -> Any:
-        """Send one request, with the version of the API that the flow asks for."""
-        if request.api_version:
-            client = client.with_options(api_version=request.api_version)  # type: ignore[call-arg]
-        return super().ask(client, request, timeout)
+    def parameters(self, request: ModelRequest) -> dict[str, Any]:
+        """The parameters, with the version of the API that the flow asks for."""
+        version = {"extra_query": {"api-version": request.api_version}} if request.api_version else {}
+        return super().parameters(request) | version
 
 
 def _stripped(client: openai.OpenAI) -> openai.OpenAI:
@@ -168,14 +168,32 @@ def _tool(spec: ToolSpec) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _gather(calls: dict[int, list[str]], pieces: Iterable[ChoiceDeltaToolCall]) -> None:
+@dataclass(slots=True)
+class _Call:
+    """A tool call of which pieces have come."""
+
+    index: int | None
+    id: str
+    name: str = ""
+    arguments: str = ""
+
+    def made(self, number: int) -> ToolCall:
+        # Google's server may leave the id out; the tool's answer has to name one.
+        return ToolCall(self.id or f"call_{number}", self.name, self.arguments)
+
+
+def _gather(calls: list[_Call], pieces: Iterable[ChoiceDeltaToolCall]) -> None:
     """Put streamed pieces of tool calls together; the name comes first, the arguments bit by bit."""
     for piece in pieces:
-        call = calls.setdefault(piece.index, ["", "", ""])
-        call[0] = piece.id or call[0]
-        if piece.function is not None:
-            call[1] += piece.function.name or ""
-            call[2] += piece.function.arguments or ""
+        call = next((call for call in reversed(calls) if call.index == piece.index), None)
+        # Some servers give all calls of a turn the same index; another id, or another name, begins another call.
+        name = (piece.function.name if piece.function else "") or ""
+        if call is None or (piece.id and call.id and piece.id != call.id) or (name and call.arguments):
+            call = _Call(piece.index, piece.id or "")
+            calls.append(call)
+        call.id = call.id or piece.id or ""
+        call.name += name
+        call.arguments += (piece.function.arguments if piece.function else "") or ""
 
 
 def _usage(answer: ChatCompletion | ChatCompletionChunk) -> TokenUsage | None:

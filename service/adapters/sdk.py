@@ -8,17 +8,19 @@ instead, so that a credential only goes where the operator's configuration says.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
-import socket
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
+from service.adapters.connections import Exchange, http_client, http_module
 from service.domain.errors import ComponentFailed, ProviderFailed, RunFailed, RunTimedOut
 from service.domain.ports import Cancellation, ModelChunk, ModelRequest
 
@@ -32,7 +34,7 @@ _OURS = frozenset(
      "http_client", "organization"}
 )  # fmt: skip
 
-_SECRETS = re.compile(r"\b(?:(?:sk|pk|rk|gsk|key)-|Bearer )[\w*.\-]{4,}|\S*\*{3,}\S*", re.IGNORECASE)
+_SECRETS = re.compile(r"\b(?:(?:sk|pk|rk|gsk|key)[-_]|AIza|Bearer )[\w*.\-]{4,}|\S*\*{3,}\S*", re.IGNORECASE)
 _ODD = re.compile(r"[^!-~]|\\")
 _PORTS = {"http": 80, "https": 443}
 _MAX_REASON = 500
@@ -120,7 +122,7 @@ class SdkProvider:
         if self._needs_key and not request.api_key.strip():
             raise ComponentFailed("The model has no API key.")
         address = self._address(request.base_url)
-        return self._translated(self._answer(request, address), request)
+        return self._answer(request, address)
 
     def close(self) -> None:
         """Close the connections that nobody uses; the others close when they are done."""
@@ -130,9 +132,17 @@ class SdkProvider:
             self._pools.clear()
 
     def _answer(self, request: ModelRequest, address: str) -> Generator[ModelChunk, None, None]:
-        deadline = time.monotonic() + min(request.timeout, self._timeout)
-        with self._borrowed(request.api_key, address) as client:
-            yield from self._attempts(client, request, deadline)
+        """The chunks, with the SDK's errors turned into the domain's; closing this closes the connection."""
+        exchange = Exchange(min(request.timeout, self._timeout))
+        cancellation = request.cancellation or Cancellation()
+        try:
+            with self._borrowed(request.api_key, address) as client, cancellation.interrupting(exchange.stop):
+                yield from self._attempts(client, request, exchange)
+        except RunFailed:
+            raise
+        except Exception as error:
+            # Without the cause: the SDK's errors quote the request, and a log could print the chain.
+            raise self._failure(error, request, exchange) from None
 
     def _address(self, wanted: str | None) -> str:
         if wanted is None:
@@ -176,7 +186,7 @@ class SdkProvider:
         """The chunks of an answer that came at once."""
         raise NotImplementedError
 
-    def parts(self, answer: Any, deadline: float) -> Generator[ModelChunk, None, None]:
+    def parts(self, events: Iterator[Any]) -> Generator[ModelChunk, None, None]:
         """The chunks of a stream."""
         raise NotImplementedError
 
@@ -188,53 +198,75 @@ class SdkProvider:
         """Seconds to wait after the failure of an attempt, counted from 0."""
         return self._backoff * 2.0**attempt
 
-    def _attempts(self, client: Any, request: ModelRequest, deadline: float) -> Generator[ModelChunk, None, None]:
+    def _attempts(self, client: Any, request: ModelRequest, exchange: Exchange) -> Generator[ModelChunk, None, None]:
         """Send until it works, within the retries and the time; what has begun to arrive is not repeated."""
+        answer = self._asked(client, request, exchange)
+        if not request.stream:
+            yield from self.whole(answer)
+            return
+        with closing(_events(answer, exchange)) as events:
+            yield from self.parts(events)
+
+    def _asked(self, client: Any, request: ModelRequest, exchange: Exchange) -> Any:
         sdk = self.sdk()
         for attempt in range(self.retries(request) + 1):
-            seconds = deadline - time.monotonic()
-            if seconds <= 0:
-                raise RunTimedOut("The model provider did not answer in time.")
+            seconds = _seconds_left(exchange)
             try:
-                answer = self.ask(client, request, sdk.Timeout(seconds, connect=min(seconds, self.connect_timeout)))
+                with exchange.current():
+                    return self.ask(client, request, sdk.Timeout(seconds, connect=min(seconds, self.connect_timeout)))
             except sdk.APITimeoutError:
                 raise
             except (sdk.APIConnectionError, sdk.APIStatusError) as error:
                 wait = _wait(error, self.pause(attempt))
-                if attempt == self.retries(request) or wait is None or time.monotonic() + wait >= deadline:
+                if attempt == self.retries(request) or wait is None or wait >= exchange.seconds_left:
                     raise
-                time.sleep(wait)
-                continue
-            if not request.stream:
-                yield from self.whole(answer)
-                return
-            cancellation = request.cancellation or Cancellation()
-            with cancellation.interrupting(lambda answer=answer: _hang_up(answer)):  # type: ignore[misc]
-                yield from self.parts(answer, deadline)
-            return
+            exchange.pause(wait)
+        raise AssertionError("the last attempt returns or raises")
 
-    def _translated(
-        self, chunks: Generator[ModelChunk, None, None], request: ModelRequest
-    ) -> Generator[ModelChunk, None, None]:
-        """The chunks, with the SDK's errors turned into the domain's; closing this closes the connection."""
+    def _failure(self, error: Exception, request: ModelRequest, exchange: Exchange) -> RunFailed:
+        """What an error of the SDK, or of the HTTP library that it lets through, means for the run."""
         sdk = self.sdk()
-        try:
-            yield from chunks
-        except RunFailed:
-            raise
-        except sdk.APITimeoutError:
-            raise RunTimedOut("The model provider did not answer in time.") from None
-        except sdk.APIStatusError as error:
-            reason = redacted(_reason(error), request.api_key)
-            raise ProviderFailed(f"The model provider answered {error.status_code}: {reason}") from None
-        except sdk.APIConnectionError:
-            raise ProviderFailed("The model provider could not be reached, or cut the connection.") from None
-        except sdk.APIError as error:
-            reason = redacted(str(getattr(error, "message", "")), request.api_key)
-            raise ProviderFailed(f"The model provider failed: {reason}") from None
-        except Exception as error:
-            # Whatever else the SDK lets through (bad JSON, an odd header); its text may quote the request.
-            raise ProviderFailed(f"The model provider's answer cannot be used ({type(error).__name__}).") from None
+        http = http_module(sdk)
+        if exchange.is_stopped:
+            return ProviderFailed("The request to the model provider was given up.")
+        if isinstance(error, sdk.APIStatusError) and error.status_code >= 300:
+            return ProviderFailed(f"The model provider answered {error.status_code}: {_reason(error, request)}")
+        if exchange.seconds_left <= 0 or isinstance(error, (sdk.APITimeoutError, http.TimeoutException)):
+            return RunTimedOut("The model provider did not answer in time.")
+        if isinstance(error, (sdk.APIConnectionError, http.TransportError)):
+            return ProviderFailed("The model provider could not be reached, or cut the connection.")
+        if isinstance(error, sdk.APIError):
+            return ProviderFailed(f"The model provider failed: {_reason(error, request)}")
+        # Bad JSON, an odd header: the text may quote the request.
+        return ProviderFailed(f"The model provider's answer cannot be used ({type(error).__name__}).")
+
+    def http_client(self) -> Any:
+        """The HTTP client that ``new_client`` gives to the SDK."""
+        return http_client(self.sdk())
+
+
+def _seconds_left(exchange: Exchange) -> float:
+    if exchange.is_stopped:
+        raise ProviderFailed("The request to the model provider was given up.")
+    if exchange.seconds_left <= 0:
+        raise RunTimedOut("The model provider did not answer in time.")
+    return exchange.seconds_left
+
+
+def _events(answer: Any, exchange: Exchange) -> Generator[Any, None, None]:
+    """The events of a stream, each read within the exchange; the connection is closed at the end, come what may."""
+    events, end = iter(answer), object()
+    try:
+        while True:
+            _seconds_left(exchange)
+            with exchange.current():
+                event = next(events, end)
+            if event is end:
+                return
+            yield event
+    finally:
+        with exchange.current():
+            answer.close()
 
 
 def own_parameters(request: ModelRequest) -> dict[str, Any]:
@@ -248,30 +280,37 @@ def _wait(error: Exception, pause: float) -> float | None:
     if status is not None and status not in _RETRIED and status < 500:
         return None
     response = getattr(error, "response", None)
-    asked = response.headers.get("retry-after", "") if response is not None else ""
-    try:
-        wait = float(asked)
-    except ValueError:
-        wait = pause
-    return wait if 0 <= wait <= _MAX_WAIT else None
+    asked = None if response is None else _retry_after(response.headers)
+    wait = pause if asked is None else asked
+    return wait if wait <= _MAX_WAIT else None
 
 
-def _hang_up(answer: Any) -> None:
-    """Wake up a read that waits in another thread; the SDK itself can only be closed by the thread that uses it."""
-    stream = answer.response.extensions.get("network_stream")
-    connection = None if stream is None else stream.get_extra_info("socket")
-    if connection is not None:
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
+def _retry_after(headers: Any) -> float | None:
+    """Seconds that the provider asks for: in thousandths, in seconds, or as a date; None where it does not."""
+    with suppress(ValueError):
+        return _positive(float(headers.get("retry-after-ms", "")) / 1000)
+    asked = headers.get("retry-after", "")
+    with suppress(ValueError):
+        return _positive(float(asked))
+    with suppress(ValueError):
+        when = parsedate_to_datetime(asked)
+        return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+    return None
 
 
-def _reason(error: Any) -> str:
-    """The provider's own words, without the body around them."""
-    body = error.body
-    message = body.get("message") if isinstance(body, dict) else None
-    if isinstance(body, dict) and isinstance(body.get("error"), dict):
-        message = body["error"].get("message", message)
-    return message if isinstance(message, str) and message else "no reason given"
+def _positive(seconds: float) -> float | None:
+    return seconds if seconds >= 0 and math.isfinite(seconds) else None
+
+
+def _reason(error: Any, request: ModelRequest) -> str:
+    """The provider's own words, without the body around them and without secrets."""
+    body, message = error.body, None
+    if isinstance(body, dict):
+        inner = body.get("error")
+        message = (inner if isinstance(inner, dict) else body).get("message") or body.get("message")
+    elif not hasattr(error, "status_code"):
+        message = getattr(error, "message", None)
+    return redacted(message, request.api_key) if isinstance(message, str) and message else "no reason given"
 
 
 def redacted(text: str, api_key: str) -> str:

@@ -9,13 +9,12 @@ are not used, nothing is kept between two requests. The rules answer the SSRF ad
 from __future__ import annotations
 
 import ipaddress
-import queue
 import re
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -26,12 +25,12 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
 from urllib3.response import HTTPResponse
 
+from service.adapters.names import Resolve, resolve, resolved_in_time
 from service.domain.errors import AddressRefused, FetchFailed, RunTimedOut
 from service.domain.ports import Cancellation, WebRequest, WebResponse
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Resolve = Callable[[str, int], Iterable[str]]
 
 SETTING = "KEYTURN_WEB_ALLOWED_HOSTS"
 MAX_REDIRECTS = 10
@@ -88,15 +87,6 @@ class _Target:
     @property
     def origin(self) -> tuple[str, str, int]:
         return self.scheme, self.host, self.port
-
-
-def resolve(host: str, port: int) -> list[str]:
-    """Every address of a name, as the system's resolver gives them.
-
-    Raises:
-        OSError: the name is unknown.
-    """
-    return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 class GuardedClient:
@@ -158,19 +148,9 @@ class GuardedClient:
         return _Target(scheme, host, port, path, tuple(addresses))
 
     def _addresses(self, host: str, port: int, deadline: float) -> list[str]:
-        """Ask for the addresses of a name, in a thread: the system's resolver knows no deadline."""
-        answer: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
-
-        def look_up() -> None:
-            try:
-                answer.put(list(dict.fromkeys(self._resolve(host, port))))
-            except (OSError, UnicodeError):
-                answer.put([])
-
-        threading.Thread(target=look_up, name="resolve", daemon=True).start()
         try:
-            return answer.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
+            return resolved_in_time(host, port, deadline - time.monotonic(), self._resolve)
+        except TimeoutError:
             raise RunTimedOut(f"The name of {host} was not found in time.") from None
 
     def _check(self, host: str, port: int, address: Address) -> None:
