@@ -8,12 +8,12 @@ read from the environment but the place of the trusted certificates, and no redi
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -172,7 +172,7 @@ class _Backend:
 def http_module(sdk: ModuleType) -> ModuleType:
     """The HTTP library that an SDK uses; it is not the same one for every version of an SDK."""
     # The SDKs rename what they export, so the name is taken from the base of their own client.
-    return import_module(sdk.DefaultHttpxClient.__base__.__module__.partition(".")[0])
+    return _home(sdk.DefaultHttpxClient.__base__)
 
 
 def http_client(sdk: ModuleType) -> Any:
@@ -183,8 +183,13 @@ def http_client(sdk: ModuleType) -> Any:
     transport = http.HTTPTransport(verify=_trusted(http), trust_env=False, limits=limits, socket_options=alive)
     pool = transport._pool
     # The library has no public way to bring one's own connections; the tests fail if this one stops to work.
-    pool._network_backend = _Backend(pool._network_backend, import_module(type(pool).__module__.partition(".")[0]))
+    pool._network_backend = _Backend(pool._network_backend, _home(type(pool)))
     return http.Client(transport=transport, trust_env=False, follow_redirects=False)
+
+
+def _home(thing: type) -> ModuleType:
+    """The package that a class comes from."""
+    return sys.modules[thing.__module__.partition(".")[0]]
 
 
 @cache

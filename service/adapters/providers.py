@@ -56,7 +56,7 @@ def providers(
         anthropic_base_url: the same for Anthropic.
         google_base_url: the same for Google, spoken to in OpenAI's protocol.
         groq_base_url: the same for Groq.
-        ollama_base_url: the same for Ollama, spoken to in OpenAI's protocol.
+        ollama_base_url: the same for Ollama, spoken to in OpenAI's protocol; with or without its ``/v1``.
         azure_endpoint: of the operator's Azure OpenAI; without one, Azure is only reached at allowed addresses.
         azure_api_version: used where a flow names none.
         allowed_base_urls: other addresses that flows may name (KEYTURN_MODEL_BASE_URLS).
@@ -75,7 +75,7 @@ def providers(
             "Google": google,
             "Google Generative AI": google,
             "Groq": speaks_openai(groq_base_url),
-            "Ollama": speaks_openai(ollama_base_url, needs_key=False),
+            "Ollama": speaks_openai(f"{ollama_base_url.rstrip('/').removesuffix('/v1')}/v1", needs_key=False),
             "Azure OpenAI": AzureProvider(
                 endpoint=azure_endpoint,
                 allowed_base_urls=allowed,

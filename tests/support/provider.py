@@ -41,20 +41,28 @@ class Provider:
 
     Args:
         pieces: the answer; a stream sends one chunk for each.
-        failures: used up first, one for each request: a status, ``"cut"``, ``"slow"``, ``"garbage"``
-            or ``"error"`` (in the middle of a stream).
+        failures: used up first, one for each request: a status, ``"cut"``, ``"slow"``, ``"garbage"``,
+            ``"drip"`` (signs of life, and never an answer) or ``"error"`` (in the middle of a stream).
         reason: the provider's words in a failure.
         retry_after: the header of a failure.
+        headers: more of them.
+        cached: tokens of the prompt that Anthropic's cache gave.
+        call_pieces: tool calls of a stream of OpenAI's, piece by piece, as some servers send them.
     """
 
     pieces: tuple[str, ...] = ()
     failures: deque[int | str] = field(default_factory=deque)
     reason: str = "The provider says no."
     retry_after: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    cached: int = 0
+    call_pieces: tuple[Json, ...] = ()
     requests: list[Seen] = field(default_factory=list)
+    #: Set when the first request has arrived.
+    arrived: threading.Event = field(default_factory=threading.Event)
     #: Set by the server when a client has gone away in the middle of a stream.
     abandoned: threading.Event = field(default_factory=threading.Event)
-    #: While it is clear, a stream waits after its first chunk, and a slow answer waits altogether.
+    #: While it is clear, a stream waits after its first chunk, a slow answer waits altogether, a dripping one drips.
     go_on: threading.Event = field(default_factory=threading.Event)
     url: str = ""
 
@@ -71,9 +79,16 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Keep the tests' output clean."""
 
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        except ConnectionResetError:  # a client that hung up between two requests
+            self.close_connection = True
+
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.provider.requests.append(Seen(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+        self.provider.arrived.set()
         failure = self._failure(body)
         try:
             if isinstance(failure, int):
@@ -82,7 +97,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_bytes(200, b"<html>not the answer</html>", "text/html")
             elif failure == "slow":
                 self.provider.go_on.wait(30)
-            elif self.path.partition("?")[0].endswith("/messages") and failure != "cut":
+            elif failure == "drip":
+                self._drip(stream=bool(body.get("stream")))
+            elif self._is_message() and failure != "cut":
                 self._message(_as_openai(body), stream=bool(body.get("stream")), cut=failure)
             elif body.get("stream"):
                 self._stream(body, cut=failure)
@@ -93,6 +110,25 @@ class _Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
             self.provider.abandoned.set()
+
+    def _drip(self, *, stream: bool) -> None:
+        self._begin("text/event-stream" if stream else "application/json")
+        ping = b'event: ping\ndata: {"type": "ping"}\n\n' if self._is_message() else b": keep-alive\n\n"
+        for _ in range(1000):
+            if self.provider.go_on.wait(0.01):
+                return
+            self.wfile.write(ping if stream else b" ")
+
+    def _is_message(self) -> bool:
+        return self.path.partition("?")[0].endswith("/messages")
+
+    def _begin(self, kind: str) -> None:
+        """The head of an answer whose length is not known."""
+        self.send_response(200)
+        self.send_header("content-type", kind)
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.close_connection = True
 
     def _failure(self, body: Json) -> int | str | None:
         if self.provider.failures:
@@ -115,6 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(data)))
         if self.provider.retry_after is not None:
             self.send_header("retry-after", self.provider.retry_after)
+        for name, value in self.provider.headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
 
@@ -135,12 +173,13 @@ class _Handler(BaseHTTPRequestHandler):
         return self.provider.pieces or ("You said: ", _said(body))
 
     def _stream(self, body: Json, *, cut: str | None) -> None:
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("connection", "close")
-        self.end_headers()
-        self.close_connection = True
+        self._begin("text/event-stream")
         call = _call(body)
+        if self.provider.call_pieces:
+            for piece in self.provider.call_pieces:
+                self._event(body, [_delta({"tool_calls": [piece]}, None)])
+            self._finish(body, "tool_calls")
+            return
         if call is not None:
             self._stream_call(body, call)
             return
@@ -175,19 +214,18 @@ class _Handler(BaseHTTPRequestHandler):
         reason = "tool_use" if call is not None else "end_turn"
         whole = {
             "id": "msg_1", "type": "message", "role": "assistant", "model": body["model"], "stop_sequence": None,
-            "content": blocks, "stop_reason": reason, "usage": {"input_tokens": 7, "output_tokens": 5},
+            "content": blocks, "stop_reason": reason,
+            "usage": {"input_tokens": 7, "output_tokens": 5, "cache_read_input_tokens": self.provider.cached},
         }  # fmt: skip
         if not stream:
             self._send(200, whole)
             return
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("connection", "close")
-        self.end_headers()
-        self.close_connection = True
+        self._begin("text/event-stream")
         self._named("message_start", {"message": {**whole, "content": [], "stop_reason": None}})
         for at, block in enumerate(blocks):
             self._block(at, block)
+            if at == 0 and cut == "error":
+                self._named("error", {"error": {"type": "overloaded_error", "message": self.provider.reason}})
             if at == 0 and cut:
                 return
             if at == 0:
