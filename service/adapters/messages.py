@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service.adapters.periodic import Periodic
@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 _MOST_WAITING = 1000
 _KEPT = frozenset({"id", "user_id", "flow_id"})
+# A row that fails with one of these never gets in. It must not stay among the rows that wait: they are written
+# together, and it would keep everybody's messages out for ever.
+_HOPELESS = (IntegrityError, DataError)
 
 
 class MessageWriter(Periodic):
@@ -37,10 +40,10 @@ class MessageWriter(Periodic):
         self._statement = _upsert(engine.dialect.name)
 
     def write(self, rows: Sequence[MessageRow]) -> None:
-        """Write rows now; those whose flow or owner is gone meanwhile are left out."""
+        """Write rows now; those whose flow or owner is gone meanwhile, or that cannot be stored, are left out."""
         try:
             self._write(rows)
-        except IntegrityError:
+        except _HOPELESS:
             for row in rows:
                 self._write_alone(row)
 
@@ -82,6 +85,8 @@ class MessageWriter(Periodic):
             self._write([row])
         except IntegrityError:
             log.info("a message of a flow that is gone was not stored")
+        except DataError:
+            log.warning("a message that the database cannot hold was not stored")
 
 
 def _upsert(dialect: str) -> Any:

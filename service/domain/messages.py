@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, delete, func, select, update
@@ -22,8 +24,9 @@ _ORDERS = {name: getattr(Row, name) for name in ("timestamp", "sender", "sender_
 class DatabaseHistory:
     """The history of one flow for one run; implements ``domain.ports.ChatHistory``.
 
-    Messages are kept in memory until ``flush``, so that a run costs one write. A run that names its session is part
-    of a conversation, whose next turn any worker may answer: its messages are written before its answer goes out.
+    Messages are kept in memory until ``flush``, so that a run costs one write. A session with a name of its own, from
+    the caller or from the flow, is a conversation whose next turn any worker may answer: its messages are written
+    before the run's answer goes out.
     The others share the session of their flow, in which nobody waits for them: they are written within a second.
 
     Args:
@@ -46,10 +49,14 @@ class DatabaseHistory:
         self._open, self._sink, self._at_once = open_session, sink, at_once
         self._user_id, self._flow_id = user_id, flow_id
         self._new: dict[str, StoredMessage] = {}
+        self._times: dict[str, datetime] = {}
+        self._taken: set[datetime] = set()
 
     def add(self, message: StoredMessage) -> None:
         """Add a message, or replace the one with its id."""
-        self._new[message.id] = message
+        time = self._times.get(message.id) or self._own_time(message.time)
+        self._times[message.id] = time
+        self._new[message.id] = message if time == message.time else replace(message, time=time)
 
     def load(self, session_id: str, *, context_id: str = "", sender: str = "", sender_name: str = "",
              limit: int = 100, newest_first: bool = False) -> list[StoredMessage]:  # fmt: skip
@@ -57,8 +64,9 @@ class DatabaseHistory:
         self.flush()
         self._sink.flush()
         query = select(Row).where(Row.user_id == self._user_id, Row.flow_id == self._flow_id)
-        query = query.where(Row.session_id == session_id, Row.error.is_(False))
-        for column, wanted in ((Row.context_id, context_id), (Row.sender, sender), (Row.sender_name, sender_name)):
+        query = query.where(Row.session_id == _fitting(session_id, 1000), Row.error.is_(False))
+        filters = ((Row.context_id, context_id), (Row.sender, sender), (Row.sender_name, sender_name))
+        for column, wanted in ((column, _fitting(text, 1000)) for column, text in filters):
             query = query.where(column == wanted) if wanted else query
         newest = query.order_by(Row.timestamp.desc(), Row.id.desc()).limit(max(0, limit))
         with self._open() as session:
@@ -71,10 +79,17 @@ class DatabaseHistory:
             return
         new, self._new = self._new, {}
         rows = [_row_of(message, self._user_id, self._flow_id) for message in new.values()]
-        if self._at_once:
+        if self._at_once or any(message.session_id != str(self._flow_id) for message in new.values()):
             self._sink.write(rows)
         else:
             self._sink.defer(rows)
+
+    def _own_time(self, time: datetime) -> datetime:
+        """Two outputs may hand on one message with its time; what came later has to be listed later."""
+        while time in self._taken:
+            time += timedelta(microseconds=1)
+        self._taken.add(time)
+        return time
 
 
 def _row_of(message: StoredMessage, user_id: uuid.UUID, flow_id: uuid.UUID) -> MessageRow:
@@ -108,6 +123,11 @@ def _storable(text: str) -> str:
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
+def _can_be_stored(text: str) -> bool:
+    """Asking PostgreSQL for what it cannot hold is an error, so nobody asks."""
+    return text == _storable(text)
+
+
 def _message_of(row: Row) -> StoredMessage:
     return StoredMessage(
         id=str(row.id),
@@ -138,6 +158,8 @@ def list_of(session: Session, user_id: uuid.UUID, *, flow_id: uuid.UUID | None =
     """
     if order_by not in _ORDERS:
         raise Rejected(f"Invalid order_by field: {order_by}")
+    if not all(map(_can_be_stored, (session_id, sender, sender_name))):
+        return []
     query = _mine(user_id)
     if flow_id is not None:
         query = query.where(Row.flow_id == flow_id)
@@ -179,12 +201,15 @@ def rename_session(session: Session, user_id: uuid.UUID, old: str, new: str) -> 
 
     Raises:
         NotFound: no message has the old one.
-        Invalid: the new one is empty.
+        Invalid: the new one is empty, too long, or cannot be stored.
     """
     if not new:
         raise Invalid.field("String should have at least 1 character", "query", "new_session_id")
     Invalid.if_longer(new, 1000, "query", "new_session_id")
-    ids = list(session.scalars(select(Row.id).where(Row.user_id == user_id, Row.session_id == old)))
+    if not _can_be_stored(new):
+        raise Invalid.field("Value error, the text cannot be stored", "query", "new_session_id", kind="value_error")
+    mine = select(Row.id).where(Row.user_id == user_id, Row.session_id == old)
+    ids = list(session.scalars(mine)) if _can_be_stored(old) else []
     if not ids:
         raise NotFound("No messages found with the given session ID")
     session.execute(update(Row).where(Row.user_id == user_id, Row.session_id == old).values(session_id=new))
@@ -205,7 +230,7 @@ def remove_sessions(session: Session, user_id: uuid.UUID, names: Iterable[str]) 
     wanted = list(dict.fromkeys(names))
     if len(wanted) > MOST_SESSIONS:
         raise Rejected(f"At most {MOST_SESSIONS} sessions can be deleted at once.")
-    mine = Row.user_id == user_id, Row.session_id.in_(wanted)
+    mine = Row.user_id == user_id, Row.session_id.in_([name for name in wanted if _can_be_stored(name)])
     count = session.scalar(select(func.count(Row.session_id.distinct())).where(*mine)) or 0
     session.execute(delete(Row).where(*mine))
     return count

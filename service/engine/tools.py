@@ -8,6 +8,7 @@ the stored flow says. A call works on a copy of the node's values.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from types import GeneratorType
@@ -168,12 +169,20 @@ def arguments_of(text: str) -> dict[str, object]:
         ComponentFailed: they are no JSON object.
     """
     try:
-        arguments = json.loads(text) if text.strip() else {}
+        arguments = json.loads(text, parse_float=_finite, parse_constant=_finite) if text.strip() else {}
     except (ValueError, RecursionError):
         raise ComponentFailed("The arguments are not valid JSON.") from None
     if not isinstance(arguments, dict):
         raise ComponentFailed("The arguments have to be a JSON object.")
     return arguments
+
+
+def _finite(text: str) -> float:
+    """Models write ``NaN``, which Python reads although JSON has no such thing and nobody can store it."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def as_text(value: object) -> str:

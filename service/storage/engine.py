@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, event
@@ -12,6 +14,7 @@ from sqlalchemy.orm import Session
 BUSY_SECONDS = 30
 
 _WRITE = "keyturn_write"
+_ENCODER = json.JSONEncoder(allow_nan=False, default=str)
 
 
 def engine_options(url: URL, *, pool_size: int = 5) -> dict[str, Any]:
@@ -23,9 +26,15 @@ def engine_options(url: URL, *, pool_size: int = 5) -> dict[str, Any]:
     """
     if url.get_backend_name() == "sqlite":
         if is_memory(url):
-            return {}
-        return {"pool_size": pool_size, "max_overflow": 10, "connect_args": {"timeout": BUSY_SECONDS}}
+            return {"json_serializer": to_json}
+        return {
+            "json_serializer": to_json,
+            "pool_size": pool_size,
+            "max_overflow": 10,
+            "connect_args": {"timeout": BUSY_SECONDS},
+        }
     return {
+        "json_serializer": to_json,
         "pool_size": pool_size,
         "max_overflow": 10,
         "pool_pre_ping": True,
@@ -45,6 +54,27 @@ def install_rules(engine: Engine) -> Engine:
         event.listen(engine, "connect", _on_sqlite_connect)
         event.listen(engine, "begin", _on_sqlite_begin)
     return engine
+
+
+def to_json(value: object) -> str:
+    """JSON text that every database takes: NaN and the infinities become null, what JSON does not know becomes text.
+
+    A tool's result may hold them, and an answer that was paid for must not be lost for it.
+    """
+    try:
+        return _ENCODER.encode(value)
+    except ValueError:
+        return _ENCODER.encode(_finite(value))
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
 
 
 def begin_write(session: Session) -> Session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -110,6 +111,25 @@ def test_a_flow_that_is_gone_takes_only_its_own_messages_along(engine: Engine, w
         session.execute(delete(Flow).where(Flow.id == gone))
         session.commit()
     writer.defer([row(owner, gone, "lost"), row(owner, kept, "stays")])
+    writer.flush()
+    assert texts(engine) == ["stays"]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_numbers_that_json_does_not_know_are_stored_as_nothing(
+    engine: Engine, writer: MessageWriter, number: float
+) -> None:
+    owner, flow = new_flow(engine)
+    writer.write([row(owner, flow, "odd", content_blocks=[{"output": {"a": [number, 1.5]}}])])
+    with Session(engine) as session:
+        assert session.scalars(select(StoredChatMessage.content_blocks)).one() == [{"output": {"a": [None, 1.5]}}]
+
+
+def test_a_row_that_can_never_be_written_does_not_keep_the_others_out(engine: Engine, writer: MessageWriter) -> None:
+    owner, flow = new_flow(engine)
+    hopeless = row(owner, flow, "lost", flow_id=None)
+    unfit = [row(owner, flow, "lost a\x00b")] if engine.dialect.name == "postgresql" else []
+    writer.defer([hopeless, *unfit, row(owner, flow, "stays")])
     writer.flush()
     assert texts(engine) == ["stays"]
 

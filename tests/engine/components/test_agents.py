@@ -67,6 +67,8 @@ def test_two_calls_of_one_turn_are_both_answered(runs: Runs, model: Model) -> No
     [
         ("{broken", "not valid JSON"),
         ("[1]", "have to be a JSON object"),
+        ('{"expression": NaN}', "not valid JSON"),
+        ('{"expression": 1e999}', "not valid JSON"),
         ('{"nope": 1}', "has no argument nope"),
         ('{"expression": {"a": 1}}', ""),
     ],

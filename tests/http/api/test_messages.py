@@ -83,6 +83,9 @@ def test_a_run_without_a_session_speaks_in_that_of_the_flow(caller: Api) -> None
         ({"limit": "4", "offset": "4"}, 2),
         ({"session_id": "nobody"}, 0),
         ({"flow_id": str(uuid.uuid4())}, 0),
+        ({"session_id": "one\x00"}, 0),
+        ({"sender": "User\x00"}, 0),
+        ({"sender_name": "AI\x00"}, 0),
     ],
 )
 def test_messages_are_filtered(caller: Api, talk: str, query: dict[str, str], count: int) -> None:
@@ -153,6 +156,22 @@ def test_an_unknown_message_or_session_is_not_found(caller: Api) -> None:
     assert caller.put(f"/monitor/messages/{uuid.uuid4()}", json={"text": "x"}).status_code == 404
     assert caller.patch("/monitor/messages/session/nobody?new_session_id=x").status_code == 404
     assert caller.patch("/monitor/messages/session/nobody").status_code == 422
+
+
+@pytest.mark.parametrize("name", ["one\x00", "one\ud800"])
+def test_a_session_that_no_database_can_hold_is_not_there(caller: Api, talk: str, name: str) -> None:
+    gone = caller.delete("/monitor/messages/sessions", json=[name])
+    assert (gone.status_code, gone.json["deleted_count"]) == (200, 0)
+    assert caller.delete("/monitor/messages/session/one%00").status_code == 204
+    assert caller.patch("/monitor/messages/session/one%00?new_session_id=x").status_code == 404
+    assert len(said(caller)) == 6
+
+
+@pytest.mark.parametrize("name", ["", "a%00b", "x" * 1001])
+def test_a_session_is_not_given_a_name_that_cannot_be_stored(caller: Api, talk: str, name: str) -> None:
+    answer = caller.patch(f"/monitor/messages/session/one?new_session_id={name}")
+    assert (answer.status_code, answer.json["detail"][0]["loc"]) == (422, ["query", "new_session_id"])
+    assert caller.get("/monitor/messages/sessions").json == ["one", "two"]
 
 
 def with_memory() -> dict[str, Any]:
