@@ -239,10 +239,11 @@ class Component:
     #: The artifact of an output shows a message's record instead of its text.
     shows_record: ClassVar[bool] = False
 
-    __slots__ = ("run", "step", "values")
+    __slots__ = ("chosen", "run", "step", "values")
 
-    def __init__(self, step: Step, run: Run, values: dict[str, object]) -> None:
-        self.step, self.run, self.values = step, run, values
+    def __init__(self, step: Step, run: Run, values: dict[str, object], chosen: frozenset[str] = frozenset()) -> None:
+        """``chosen`` names the values that a model has filled in, where the component is its tool."""
+        self.step, self.run, self.values, self.chosen = step, run, values, chosen
 
     @classmethod
     def dynamic_fields(cls, draft: Draft) -> Iterable[Field]:  # noqa: ARG003 - for subclasses

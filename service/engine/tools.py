@@ -69,7 +69,7 @@ class Tool:
             except Unfit as error:
                 raise ComponentFailed(f"The argument {name} of the tool {self.name} is wrong: {error}.") from None
         component.run.tick()
-        made = self.plan.method(type(component)(component.step, component.run, values))
+        made = self.plan.method(type(component)(component.step, component.run, values, frozenset(arguments)))
         return drained(made) if isinstance(made, GeneratorType) else made
 
 

@@ -14,6 +14,7 @@ from flask import Request, Response
 from service.domain.errors import DomainError, Invalid
 from service.domain.ports import Event
 from service.domain.runs import Running
+from service.http.answers import spaced
 from service.http.errors import detail_of, status_of
 
 log = logging.getLogger(__name__)
@@ -102,11 +103,11 @@ def _ndjson(name: str, data: object) -> bytes:
 
 
 def _sse(name: str, data: object) -> bytes:
-    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode("utf-8", "replace")
+    return f"event: {name}\ndata: {spaced(data)}\n\n".encode("utf-8", "replace")
 
 
 def _text(name: str, data: object) -> bytes:
-    return json.dumps({"event": name, "data": data}, ensure_ascii=False).encode("utf-8", "replace")
+    return spaced({"event": name, "data": data}).encode("utf-8", "replace")
 
 
 #: By what a client asks for: content type, encoding, heartbeat. An empty line says nothing in any of them.

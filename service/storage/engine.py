@@ -26,15 +26,15 @@ def engine_options(url: URL, *, pool_size: int = 5) -> dict[str, Any]:
     """
     if url.get_backend_name() == "sqlite":
         if is_memory(url):
-            return {"json_serializer": to_json}
+            return _EVERYWHERE
         return {
-            "json_serializer": to_json,
+            **_EVERYWHERE,
             "pool_size": pool_size,
             "max_overflow": 10,
             "connect_args": {"timeout": BUSY_SECONDS},
         }
     return {
-        "json_serializer": to_json,
+        **_EVERYWHERE,
         "pool_size": pool_size,
         "max_overflow": 10,
         "pool_pre_ping": True,
@@ -64,17 +64,22 @@ def to_json(value: object) -> str:
     try:
         return _ENCODER.encode(value)
     except ValueError:
-        return _ENCODER.encode(_finite(value))
+        return _ENCODER.encode(finite(value))
 
 
-def _finite(value: object) -> object:
+def finite(value: object) -> object:
+    """Plain data with null for every number that JSON does not have."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value
+
+
+#: Values stay out of errors: a log prints those, and a value may be what somebody said, or a secret.
+_EVERYWHERE: dict[str, Any] = {"json_serializer": to_json, "hide_parameters": True}
 
 
 def begin_write(session: Session) -> Session:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine, delete, select
+from sqlalchemy import URL, Engine, delete, select, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service import boot
@@ -146,3 +147,9 @@ def test_what_cannot_be_written_yet_stays_for_the_next_time(engine: Engine, writ
         session.commit()
     writer.flush()
     assert texts(engine) == ["patient"]
+
+
+def test_a_failure_of_the_database_shows_no_value(engine: Engine) -> None:
+    with Session(engine) as session, pytest.raises(SQLAlchemyError) as failed:
+        session.execute(text("SELECT * FROM nowhere WHERE a = :a"), {"a": "canary"})
+    assert "canary" not in str(failed.value)

@@ -225,7 +225,12 @@ class ApiRequest(Component):
             raise self.fail(f"Unsupported method: {method[:20]}")
         if not url.strip():
             raise self.fail("URL cannot be empty")
-        url = _with_query(with_scheme(url), pairs(_record(self.values["query_params"])))
+        url = with_scheme(url)
+        if self._leads_elsewhere(url):
+            # A page that the model has read may ask it to: what the author stored is not for every address.
+            headers, body = {name: item for name, item in headers.items() if name.lower() in _HARMLESS_HEADERS}, {}
+        else:
+            url = _with_query(url, pairs(_record(self.values["query_params"])))
         try:
             answer = self._answer(url, method, headers, body)
         except AddressRefused:
@@ -239,6 +244,12 @@ class ApiRequest(Component):
         if self.flag("include_httpx_metadata"):
             found["headers"] = _shown(headers)
         return Data(found)
+
+    def _leads_elsewhere(self, url: str) -> bool:
+        """Whether a model has chosen another origin than the one that the author stored."""
+        return "url_input" in self.chosen and _origin(url) != _origin(
+            with_scheme(text_of(self.step.values["url_input"]))
+        )
 
     def _answer(self, url: str, method: str, headers: dict[str, str], body: Record) -> WebResponse:
         payload, timeout = None, float(self.integer("timeout") or 30)
@@ -267,6 +278,22 @@ class ApiRequest(Component):
             value = self.values["urls"]
             url = text_of(value[0]) if isinstance(value, list) and value else text_of(value)
         return url, (self.text("method") or "GET").upper(), headers, body
+
+
+_HARMLESS_HEADERS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
+_PORTS = {"http": 80, "https": 443}
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme.lower(),
+            (parts.hostname or "").rstrip("."),
+            parts.port or _PORTS.get(parts.scheme.lower()),
+        )
+    except ValueError:
+        return "", url, None
 
 
 def _record(value: object) -> object:

@@ -436,3 +436,42 @@ def test_a_page_that_is_slow_is_told_to_the_agent_and_ends_nothing(web: Runs, pa
     model.script.extend([(call("fetch_content", json.dumps({"urls": [f"{pages.url}/slow"]})),), "no"])
     assert web.text(chat(agent(), tool)) == "no"
     assert model.asked[1].messages[-1].text == "127.0.0.1 did not answer in time."
+
+
+def asking(pages: Site, stored: str) -> Json:
+    """An agent with an API Request that has stored secrets, and an address or none."""
+    from tests.engine.components.test_agents import agent, chat
+
+    rows = [{"key": "Authorization", "value": "Bearer author"}, {"key": "Accept", "value": "text/plain"}]
+    fields = [field("url_input", stored), field("method", "POST"), field("headers", rows, kind="table"),
+              field("query_params", {"api_key": "author"}, kind="dict"),
+              field("body", [{"key": "password", "value": "author"}], kind="table")]  # fmt: skip
+    return chat(
+        agent(), node("APIRequest-a", "APIRequest", "API Request", fields, {"component_as_tool": "to_toolkit"})
+    )
+
+
+@pytest.mark.parametrize("stored", ["", "https://api.example/v1", "http://127.0.0.1:1/"])
+def test_what_the_author_stored_does_not_follow_an_address_that_a_model_chose(
+    web: Runs, model: Model, pages: Site, stored: str
+) -> None:
+    from tests.engine.components.test_agents import call
+
+    pages.pages["/evil"] = Page(b"{}")
+    model.script.extend([(call("make_api_request", json.dumps({"url_input": f"{pages.url}/evil"})),), "done"])
+    web.text(asking(pages, stored))
+    asked = pages.asked[0]
+    assert "author" not in f"{asked.path} {asked.headers} {asked.body!r}"
+    assert asked.headers["accept"] == "text/plain"
+
+
+def test_what_the_author_stored_goes_to_the_stored_origin(web: Runs, model: Model, pages: Site) -> None:
+    from tests.engine.components.test_agents import call
+
+    pages.pages["/users"] = Page(b"{}")
+    model.script.extend([(call("make_api_request", json.dumps({"url_input": f"{pages.url}/users"})),), "done"])
+    web.text(asking(pages, f"{pages.url}/anything"))
+    asked = pages.asked[0]
+    assert (asked.path, asked.headers["authorization"], json.loads(asked.body)) == (
+        "/users?api_key=author", "Bearer author", {"password": "author"},
+    )  # fmt: skip

@@ -190,3 +190,23 @@ def test_a_webhook_hands_its_body_to_the_flow(lite_caller: Api) -> None:
     for thread in [thread for thread in threading.enumerate() if thread.name == "run"]:
         thread.join(10)
     assert [message["text"] for message in lite_caller.get("/monitor/messages").json] == ["Ada came"]
+
+
+@pytest.mark.parametrize("query", ["", "?stream=true", "?stream=true&format=sse"])
+def test_a_number_that_json_does_not_have_goes_out_as_null(lite_caller: Api, query: str) -> None:
+    fields = [flows.field("input_data", kind="other"), flows.field("auto_parse", True, kind="bool")]
+    turn = flows.node("TypeConverter-t", "TypeConverterComponent", "Type Convert", fields,
+                      {"data_output": "convert_to_data"})  # fmt: skip
+    start, end = flows.chat_input(), flows.chat_output()
+    store(lite_caller, flows.flow([start, turn, end], [edge(start, "message", turn, "input_data"),
+                                                      edge(turn, "data_output", end, "input_value")]))  # fmt: skip
+    body = {"input_value": '{"a": NaN, "b": 1e999}', "output_type": "debug"}
+    answer = lite_caller.post(f"/run/flow{query}", json=body)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    for frame in [part for part in answer.text.split("\n\n") if part]:
+        text = frame.partition("data: ")[2] if frame.startswith("event:") else frame
+        json.loads(text, parse_constant=refuse)
+    assert '"a": null' in answer.text or '"a":null' in answer.text
