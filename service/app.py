@@ -5,36 +5,46 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response
 from flask_smorest import Api
+from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service import __version__, boot, observability
 from service.adapters.key_cache import DataVersionCache, NoCache
-from service.adapters.limits import SlidingWindow
+from service.adapters.limits import LocalLimits, SharedLimits
+from service.adapters.limits_database import DatabaseLimits
 from service.adapters.messages import MessageWriter
 from service.adapters.passwords import Argon2Hasher
 from service.adapters.providers import Providers, providers
+from service.adapters.refusals import RefusalLog
 from service.adapters.usage import UsageCounter
 from service.adapters.web import GuardedClient
 from service.domain.accounts import Lifetimes
+from service.domain.keys import KeyRules
 from service.domain.policy import Era, Policy
+from service.domain.ports import LimitStore
 from service.domain.runs import FlowRunner
+from service.domain.sign_in import SignInLimits
 from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.component import Services as SearchServices
 from service.http import cors, db, errors, policy
-from service.http.api import auth, files, flows, keys, monitor, runs, users, variables
+from service.http.api import audit, auth, files, flows, keys, monitor, runs, users, variables
 from service.http.api import messages as chat_messages
 from service.settings import Settings
 from service.start_screen import start_screen
 from service.storage.engine import is_memory
 
 _BLUEPRINTS = (
-    *(module.blueprint for module in (monitor, auth, users, keys, variables, flows, files, chat_messages, runs)),
+    *(
+        module.blueprint
+        for module in (monitor, auth, users, keys, variables, flows, files, chat_messages, runs, audit)
+    ),
     files.of_users,
 )
 
@@ -57,12 +67,14 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         service.boot.BootError: the database or the secret cannot be used.
     """
     observability.install(settings.log_level, settings.log_file)
-    facts = boot.prepare(settings)
+    facts = boot.prepare(settings, started=True)
     if facts.made_password:
         # gunicorn was started without our configuration, so nobody has shown it yet, and nobody can later.
         print(start_screen(settings, facts), file=sys.stderr, flush=True)
     app = _App("service", static_folder=None)
     app.config.update(_flask_config(settings))
+    if settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies)  # type: ignore[method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]
     services = _services(app, settings, now or (lambda: datetime.now(UTC)))
     app.extensions["keyturn"] = services
@@ -100,6 +112,7 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
     )
     snapshots = DataVersionCache(Path(url.database or "")) if cached else NoCache()
     messages = MessageWriter(engine)
+    limits = _limits_of_keys(settings, engine, now)
     return db.Services(
         settings=settings,
         engine=engine,
@@ -109,7 +122,23 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
         lifetimes=Lifetimes(settings.access_token_seconds, settings.refresh_token_seconds),
         vault=vault,
         hasher=Argon2Hasher(),
-        login_limiter=SlidingWindow(settings.rate_limit_per_minute if settings.rate_limit_enabled else None),
+        key_rules=KeyRules(
+            longest_life=timedelta(days=settings.key_max_days) if settings.key_max_days else None,
+            longest_grace=timedelta(seconds=settings.key_rotation_grace_seconds),
+            stale_after=timedelta(days=settings.key_stale_days),
+            rotation_secret=vault.rotation_secret,
+        ),
+        limits=limits,
+        request_limits=limits.of(settings.request_limit_when_away),
+        run_limits=limits.of(settings.run_limit_when_away),
+        sign_in=SignInLimits(
+            limits.of(settings.login_limit_when_away),
+            settings.rate_limit_per_minute if settings.rate_limit_enabled else None,
+            settings.account_failures,
+            settings.account_seconds,
+        ),
+        bad_keys=LocalLimits(),
+        refusals=RefusalLog(engine),
         keys=snapshots,
         usage=UsageCounter(engine),
         messages=messages,
@@ -126,6 +155,29 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
         ),
         now=now,
     )
+
+
+def _limits_of_keys(settings: Settings, engine: Engine, now: Callable[[], datetime]) -> SharedLimits:
+    """Where limits are counted for all workers: Redis where there is one, the database otherwise."""
+
+    def clock() -> float:
+        return now().timestamp()
+
+    shared: LimitStore
+    if settings.redis_url:
+        try:
+            from service.adapters.limits_redis import RedisLimits
+        except ImportError:
+            raise boot.BootError("KEYTURN_REDIS_URL needs the package redis: pip install 'keyturn[redis]'") from None
+        try:
+            shared = RedisLimits(settings.redis_url)
+        except ValueError as error:
+            raise boot.BootError(f"KEYTURN_REDIS_URL cannot be used: {error}") from None
+    elif is_memory(settings.database_url):
+        shared = LocalLimits(clock)
+    else:
+        shared = DatabaseLimits(engine, clock)
+    return SharedLimits(shared, LocalLimits(clock))
 
 
 def _outside(settings: Settings, models: Providers) -> Outside:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import resources
 from pathlib import Path
 
@@ -22,9 +22,10 @@ from sqlalchemy import URL, Connection, Engine, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from service import __version__
 from service.adapters.passwords import Argon2Hasher
 from service.adapters.vault import CHECK_TEXT, FernetVault, secret_from
-from service.domain import flows, users, variables
+from service.domain import audit, flows, users, variables
 from service.domain.errors import NotDecryptable
 from service.domain.usernames import by_name
 from service.settings import Settings, SettingsError
@@ -68,8 +69,12 @@ def open_vault(settings: Settings) -> tuple[FernetVault, str]:
     return FernetVault(secret, settings.previous_secret_keys), source
 
 
-def prepare(settings: Settings) -> Facts:
+def prepare(settings: Settings, *, started: bool = False) -> Facts:
     """Bring database, secret and superuser into order; does nothing where they are.
+
+    Args:
+        settings: everything that can be set.
+        started: a server starts, so the audit trail says which policy is in force.
 
     Raises:
         BootError: something has to be mended first.
@@ -83,6 +88,8 @@ def prepare(settings: Settings) -> Facts:
                 begin_write(session)
                 _check_secret(session, vault, source)
                 password = _bootstrap(session, settings, vault)
+                if started:
+                    _tell_policy(session, settings)
                 session.commit()
                 return _facts(session, settings, source, password)
     except DBAPIError as error:
@@ -213,7 +220,7 @@ def _bootstrap(session: Session, settings: Settings, vault: FernetVault) -> str 
         given = settings.superuser_password
         made = None if given else secrets.token_urlsafe(15)
         new = users.NewUser(settings.superuser, given or str(made), is_active=True, is_superuser=True)
-        owner = users.create(session, new, Argon2Hasher(), now)
+        owner = users.create(session, audit.BOOT, new, Argon2Hasher(), now)
     if owner is None or not owner.is_superuser:
         if settings.is_open:
             raise BootError(
@@ -226,6 +233,23 @@ def _bootstrap(session: Session, settings: Settings, vault: FernetVault) -> str 
     if settings.demo_flows:
         _load_demo_flows(session, owner, now)
     return made
+
+
+def _tell_policy(session: Session, settings: Settings) -> None:
+    """Write the policy in force into the audit trail, once for workers that start together."""
+    now = datetime.now(UTC)
+    details = {
+        "keyturn": __version__, "langflow_version": settings.langflow_version, "auto_login": settings.auto_login,
+        "skip_auth_auto_login": settings.skip_auth_auto_login,
+        "allow_unauthenticated": settings.allow_unauthenticated,
+        "mcp_require_api_key": settings.mcp_require_api_key, "enable_signup": settings.enable_signup,
+        "new_user_is_active": settings.new_user_is_active, "rate_limit_enabled": settings.rate_limit_enabled,
+        "trusted_proxies": settings.trusted_proxies, "host": settings.host,
+    }  # fmt: skip
+    last = audit.page(session, audit.Filter(action=audit.Action.SERVER_STARTED), None, 1)[0]
+    together = last and now - last[0].at < timedelta(minutes=1) and last[0].details == details
+    if not together:
+        audit.record(session, audit.BOOT, audit.Action.SERVER_STARTED, now, audit.Subject("server", None), details)
 
 
 def _load_demo_flows(session: Session, owner: User, now: datetime) -> None:

@@ -75,6 +75,7 @@ RESERVED_VARIABLE_NAMES = re.compile(r"^(LANGFLOW_|KEYTURN_|LFX_|PG|GUNICORN_|DA
 MINIMUM_SECRET_LENGTH = 32
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _SAME_SITE = ("lax", "strict", "none")
+_WHEN_AWAY = ("local", "refuse")
 
 
 class SettingsError(Exception):
@@ -128,7 +129,22 @@ class Settings:
 
     rate_limit_enabled: bool = True
     rate_limit_per_minute: int = 5
+    account_failures: int = 50
+    account_seconds: int = 900
+    bad_keys_per_minute: int = 60
+    redis_url: str = field(default="", repr=False)
+    login_limit_when_away: Literal["local", "refuse"] = "local"
+    request_limit_when_away: Literal["local", "refuse"] = "local"
+    run_limit_when_away: Literal["local", "refuse"] = "local"
+    trusted_proxies: int = 0
+
     track_key_usage: bool = True
+    key_max_days: int | None = None
+    key_warning_days: int = 14
+    key_stale_days: int = 90
+    key_rotation_grace_seconds: int = 604_800
+
+    bootstrap_file: Path | None = None
 
     store_environment_variables: bool = True
     variables_from_environment: tuple[str, ...] = VARIABLES_FROM_ENVIRONMENT
@@ -313,7 +329,7 @@ class _Reader:
         self.problems: list[str] = []
 
     def fields(self) -> dict[str, Any]:
-        fields = self._accounts() | self._tokens() | self._server() | self._flows()
+        fields = self._accounts() | self._tokens() | self._keys() | self._server() | self._flows()
         config_dir = self.env.path("LANGFLOW_CONFIG_DIR", None) or user_data_path("keyturn")
         fields["config_dir"] = config_dir.expanduser().absolute()
         fields["database_url"] = self._database_url(fields["config_dir"])
@@ -354,6 +370,28 @@ class _Reader:
             "cookie_domain": env.str("LANGFLOW_COOKIE_DOMAIN", None),
             "rate_limit_enabled": env.bool("LANGFLOW_RATE_LIMIT_ENABLED", True),
             "rate_limit_per_minute": self._positive("LANGFLOW_RATE_LIMIT_PER_MINUTE", 5),
+            "account_failures": self._positive("KEYTURN_ACCOUNT_FAILURES", 50),
+            "account_seconds": self._positive("KEYTURN_ACCOUNT_FAILURES_SECONDS", 900),
+            "bad_keys_per_minute": self._positive("KEYTURN_BAD_KEYS_PER_MINUTE", 60),
+            "redis_url": self._redis_url(),
+            "login_limit_when_away": self._one_of("KEYTURN_LOGIN_LIMIT_WHEN_AWAY", "local", _WHEN_AWAY),
+            "request_limit_when_away": self._one_of("KEYTURN_REQUEST_LIMIT_WHEN_AWAY", "local", _WHEN_AWAY),
+            "run_limit_when_away": self._one_of("KEYTURN_RUN_LIMIT_WHEN_AWAY", "local", _WHEN_AWAY),
+        }
+
+    def _keys(self) -> dict[str, Any]:
+        env = self.env
+        return {
+            "key_max_days": self._positive("KEYTURN_KEY_MAX_DAYS", 36_500, 36_500)
+            if env.str("KEYTURN_KEY_MAX_DAYS", "")
+            else None,
+            "key_warning_days": self._positive("KEYTURN_KEY_WARNING_DAYS", 14, 36_500),
+            "key_stale_days": self._positive("KEYTURN_KEY_STALE_DAYS", 90, 36_500),
+            "key_rotation_grace_seconds": self._positive(
+                "KEYTURN_KEY_ROTATION_GRACE_SECONDS", 604_800, 36_500 * 86_400, least=0
+            ),
+            "trusted_proxies": self._positive("KEYTURN_TRUSTED_PROXIES", 0, 10, least=0),
+            "bootstrap_file": env.path("KEYTURN_BOOTSTRAP_FILE", None),
             "track_key_usage": not env.bool("LANGFLOW_DISABLE_TRACK_APIKEY_USAGE", False),
         }
 
@@ -439,10 +477,10 @@ class _Reader:
                 "with `langflow api-key`"
             )
 
-    def _positive(self, name: str, default: int, most: int = 2**53) -> int:
+    def _positive(self, name: str, default: int, most: int = 2**53, *, least: int = 1) -> int:
         value: int | None = self.env.int(name, default)
-        if value is not None and not 1 <= value <= most:
-            self.problems.append(f"{name} is {value}: it must be a whole number from 1 to {most}")
+        if value is not None and not least <= value <= most:
+            self.problems.append(f"{name} is {value}: it must be a whole number from {least} to {most}")
         return value if value is not None else default
 
     def _one_of(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
@@ -493,6 +531,13 @@ class _Reader:
             )
         elif len(set(value)) < 8:
             self.problems.append(f"{name} can be guessed: make one with `openssl rand -hex 32`")
+
+    def _redis_url(self) -> str:
+        text: str = self.env.str("KEYTURN_REDIS_URL", "")
+        if text and not text.startswith(("redis://", "rediss://", "unix://")):
+            # The text may hold a password, so it is not repeated.
+            self.problems.append("KEYTURN_REDIS_URL is not a URL such as redis://127.0.0.1:6379/0")
+        return text
 
     def _version(self) -> str:
         value: str = self.env.str("LANGFLOW_VERSION", NEWEST_LANGFLOW)

@@ -21,6 +21,7 @@ from tests.support.client import Api
 POSTGRESQL = make_url(
     os.environ.get("KEYTURN_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 )
+REDIS = os.environ.get("KEYTURN_TEST_REDIS", "redis://127.0.0.1:6379/15")
 #: CI sets it: what is missing there fails instead of being skipped.
 NOTHING_MAY_BE_SKIPPED = os.environ.get("KEYTURN_TEST_STRICT") == "1"
 

@@ -1,43 +1,142 @@
-"""Limits on attempts, counted in this process."""
+"""Limits counted in this process, and what happens when the place where all workers count is away."""
 
 from __future__ import annotations
 
+import logging
+import secrets
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, time
+from typing import Literal, TypeVar
 
-from service.domain.errors import TooManyAttempts
+from service.domain.errors import LimitsAway
+from service.domain.ports import LimitStore, Standing
 
-_WINDOW_SECONDS = 60
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: What to do meanwhile: count in this process alone, or refuse.
+WhenAway = Literal["local", "refuse"]
 _MOST_SUBJECTS = 10_000
+_RETRY_SECONDS = 2.0
 
 
-class SlidingWindow:
-    """At most so many attempts of one subject in any minute.
+class LocalLimits:
+    """Implements ``LimitStore`` for one process.
 
     Args:
-        per_minute: attempts; None for no limit.
-        clock: seconds that only grow, for tests.
+        clock: seconds; tests bring their own.
     """
 
-    def __init__(self, per_minute: int | None, clock: Callable[[], float] = monotonic) -> None:
-        self._per_minute, self._clock = per_minute, clock
-        self._seen: OrderedDict[str, deque[float]] = OrderedDict()
+    def __init__(self, clock: Callable[[], float] = time) -> None:
+        self._clock = clock
+        self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._places: dict[str, dict[str, float]] = {}
         self._lock = threading.Lock()
 
-    def check(self, subject: str) -> None:
-        if self._per_minute is None:
-            return
+    def hit(self, subject: str, most: int, seconds: int) -> Standing:
         now = self._clock()
         with self._lock:
-            times = self._seen.setdefault(subject, deque())
-            self._seen.move_to_end(subject)
-            while times and times[0] <= now - _WINDOW_SECONDS:
-                times.popleft()
-            if len(times) >= self._per_minute:
-                raise TooManyAttempts(max(1, round(times[0] + _WINDOW_SECONDS - now)))
-            times.append(now)
+            ends, count = self._windows.get(subject, (0.0, 0))
+            # A window that ends later than it can was begun before the clock went back.
+            if not now < ends <= now + seconds:
+                ends, count = now + seconds, 0
+            if count >= most:
+                return Standing(allowed=False, remaining=0, resets=ends - now)
+            self._windows[subject] = (ends, count + 1)
+            self._windows.move_to_end(subject)
             # Bounded: somebody who sends from many addresses must not fill the memory.
-            if len(self._seen) > _MOST_SUBJECTS:
-                self._seen.popitem(last=False)
+            if len(self._windows) > _MOST_SUBJECTS:
+                self._windows.popitem(last=False)
+        return Standing(allowed=True, remaining=most - count - 1, resets=ends - now)
+
+    def forgive(self, subject: str) -> None:
+        with self._lock:
+            ends, count = self._windows.get(subject, (0.0, 0))
+            if count:
+                self._windows[subject] = (ends, count - 1)
+
+    def enter(self, subject: str, most: int, lease: float) -> str | None:
+        now = self._clock()
+        with self._lock:
+            held = self._places.setdefault(subject, {})
+            for token in [token for token, ends in held.items() if not now < ends <= now + lease]:
+                del held[token]
+            if len(held) >= most:
+                return None
+            token = secrets.token_hex(16)
+            held[token] = now + lease
+        return token
+
+    def leave(self, subject: str, token: str) -> None:
+        with self._lock:
+            held = self._places.get(subject, {})
+            held.pop(token, None)
+            if not held:
+                self._places.pop(subject, None)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class SharedLimits:
+    """A store that all workers share, and this process's own while that one is away.
+
+    Args:
+        shared: counts for all.
+        local: counts here.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, shared: LimitStore, local: LimitStore, clock: Callable[[], float] = monotonic) -> None:
+        self._shared, self._local, self._clock = shared, local, clock
+        self._away_until = 0.0
+
+    def of(self, when_away: WhenAway) -> LimitStore:
+        """The store for one kind of limit, with the operator's choice for it."""
+        return _Chosen(self, when_away)
+
+    def close(self) -> None:
+        """Give connections back."""
+        self._shared.close()
+
+    def ask(self, question: Callable[[LimitStore], T], when_away: WhenAway) -> T:
+        """Ask the shared store, or do what the operator chose.
+
+        Raises:
+            LimitsAway: it does not answer, and the choice is to refuse.
+        """
+        if self._clock() >= self._away_until:
+            try:
+                return question(self._shared)
+            except LimitsAway:
+                # Not asked again for a moment: each try may cost a time-out.
+                self._away_until = self._clock() + _RETRY_SECONDS
+                log.warning("limits cannot be counted for all workers at the moment (%s)", when_away)
+        if when_away == "refuse":
+            raise LimitsAway
+        return question(self._local)
+
+
+class _Chosen:
+    """``SharedLimits`` with one choice; implements ``LimitStore``."""
+
+    def __init__(self, limits: SharedLimits, when_away: WhenAway) -> None:
+        self._limits, self._when_away = limits, when_away
+
+    def hit(self, subject: str, most: int, seconds: int) -> Standing:
+        return self._limits.ask(lambda store: store.hit(subject, most, seconds), self._when_away)
+
+    def forgive(self, subject: str) -> None:
+        self._limits.ask(lambda store: store.forgive(subject), self._when_away)
+
+    def enter(self, subject: str, most: int, lease: float) -> str | None:
+        return self._limits.ask(lambda store: store.enter(subject, most, lease), self._when_away)
+
+    def leave(self, subject: str, token: str) -> None:
+        # Whichever store gave the place; the other one does not know the token.
+        self._limits.ask(lambda store: store.leave(subject, token), "local")
+
+    def close(self) -> None:
+        self._limits.close()

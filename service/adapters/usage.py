@@ -5,17 +5,35 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from datetime import datetime
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date, datetime
 
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, case, or_, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service.adapters.periodic import Periodic
 from service.storage.engine import begin_write
-from service.storage.keys import ApiKey
+from service.storage.keys import ApiKey, KeyUsage
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Uses:
+    """What one key has gathered."""
+
+    count: int = 0
+    last: datetime | None = None
+    #: (day, status) -> answers.
+    answers: Counter[tuple[date, int]] = field(default_factory=Counter)
+
+    def add(self, other: _Uses) -> None:
+        self.count += other.count
+        self.last = max(filter(None, (self.last, other.last)), default=None)
+        self.answers.update(other.answers)
 
 
 class UsageCounter(Periodic):
@@ -28,15 +46,28 @@ class UsageCounter(Periodic):
     def __init__(self, engine: Engine) -> None:
         super().__init__("usage")
         self._engine = engine
-        self._pending: dict[uuid.UUID, tuple[int, datetime]] = {}
+        self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        self._pending: dict[uuid.UUID, _Uses] = {}
         self._flushing = threading.Lock()
 
     def record(self, key_id: uuid.UUID, at: datetime) -> None:
         """Count one use."""
         self.awake()
         with self._lock:
-            count, _ = self._pending.get(key_id, (0, at))
-            self._pending[key_id] = (count + 1, at)
+            uses = self._pending.get(key_id)
+            if uses is None:
+                uses = self._pending[key_id] = _Uses()
+            uses.count += 1
+            uses.last = at
+
+    def answered(self, key_id: uuid.UUID, day: date, status: int) -> None:
+        """Count one answer to a request with the key."""
+        self.awake()
+        with self._lock:
+            uses = self._pending.get(key_id)
+            if uses is None:
+                uses = self._pending[key_id] = _Uses()
+            uses.answers[day, status] += 1
 
     def flush(self) -> None:
         """Write what has gathered; on failure it stays for the next time."""
@@ -55,21 +86,40 @@ class UsageCounter(Periodic):
         """Drop what another process had gathered before it forked."""
         self._pending = {}
 
-    def _write(self, pending: dict[uuid.UUID, tuple[int, datetime]]) -> None:
+    def _write(self, pending: dict[uuid.UUID, _Uses]) -> None:
         with Session(self._engine) as session:
             begin_write(session)
             # In one order everywhere, so that two workers cannot wait for each other.
-            for key_id, (count, at) in sorted(pending.items()):
-                session.execute(
+            for key_id, uses in sorted(pending.items()):
+                later = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < uses.last)
+                known = session.execute(
                     update(ApiKey)
                     .where(ApiKey.id == key_id)
-                    .values(total_uses=ApiKey.total_uses + count, last_used_at=at)
+                    .values(
+                        total_uses=ApiKey.total_uses + uses.count,
+                        last_used_at=case((later, uses.last), else_=ApiKey.last_used_at)
+                        if uses.last
+                        else ApiKey.last_used_at,
+                    )
+                    .returning(ApiKey.id)
                     .execution_options(synchronize_session=False)
-                )
+                ).scalar()
+                # The row is locked now: nobody deletes the key between this and the lines that refer to it.
+                for (day, status), count in sorted(uses.answers.items()) if known else ():
+                    self._add(session, key_id, day, status, count)
             session.commit()
 
-    def _put_back(self, pending: dict[uuid.UUID, tuple[int, datetime]]) -> None:
+    def _add(self, session: Session, key_id: uuid.UUID, day: date, status: int, count: int) -> None:
+        fresh = self._insert(KeyUsage).values(key_id=key_id, day=day, status=status, count=count)
+        session.execute(
+            fresh.on_conflict_do_update(
+                index_elements=[KeyUsage.key_id, KeyUsage.day, KeyUsage.status],
+                set_={"count": KeyUsage.count + count},
+            )
+        )
+
+    def _put_back(self, pending: dict[uuid.UUID, _Uses]) -> None:
         with self._lock:
-            for key_id, (count, at) in pending.items():
-                newer, latest = self._pending.get(key_id, (0, at))
-                self._pending[key_id] = (count + newer, max(at, latest))
+            for key_id, uses in pending.items():
+                uses.add(self._pending.get(key_id, _Uses()))
+                self._pending[key_id] = uses

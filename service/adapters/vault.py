@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from service.domain.errors import NotDecryptable
 
 #: One label per purpose: what is derived for one cannot be used for another (RFC 5869, section 3.2).
-_VALUES, _ID = b"keyturn values v1", b"keyturn key id v1"
+_VALUES, _ID, _ROTATION = b"keyturn values v1", b"keyturn key id v1", b"keyturn key rotation v1"
 _SECRET_FILE = "secret_key"  # noqa: S105 - a file's name, the same as Langflow's
 CHECK_TEXT = "keyturn"
 
@@ -35,6 +35,8 @@ class FernetVault:
 
     def __init__(self, secret: str, previous: Sequence[str] = ()) -> None:
         self.key_id = _key_id(secret)
+        #: 32 bytes that API keys are derived from where a rotation must be repeatable.
+        self.rotation_secret = _derive(secret, _ROTATION, 32)
         self._ring = {_key_id(one): Fernet(_fernet_key(one)) for one in (*previous, secret)}
 
     def encrypt(self, text: str) -> str:

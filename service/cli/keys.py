@@ -11,6 +11,7 @@ from rich.panel import Panel
 
 from service.cli.options import env_file_option, read_settings, the_superuser, workplace
 from service.domain import keys
+from service.domain.audit import Actor
 from service.storage.base import utc_now
 
 
@@ -29,7 +30,7 @@ def api_key(env_file: Path | None, name: str, plain: bool, log_level: str | None
     settings = read_settings(env_file)
     with workplace(settings) as place:
         owner = the_superuser(place, settings)
-        _, key = keys.create(place.session, owner.id, name, None, utc_now())
+        _, key = keys.create(place.session, Actor.at_the_console(owner), owner.id, keys.NewKey(name), utc_now())
     if plain:
         click.echo(key)
         return

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from service import boot
 from service.adapters.passwords import Argon2Hasher
 from service.domain import accounts
+from service.domain.audit import CONSOLE
 from service.domain.errors import Forbidden
 from service.domain.ports import PasswordHasher
 from service.domain.usernames import by_name
@@ -78,7 +79,7 @@ def the_superuser(place: Workplace, settings: Settings) -> User:
         if not password:
             name = click.prompt("Superuser", default=name, err=True)
             password = click.prompt("Password", hide_input=True, err=True)
-        user = accounts.login(place.session, name, password, place.hasher, utc_now())
+        user = accounts.login(place.session, CONSOLE, name, password, place.hasher, utc_now())
     if user is None or not user.is_superuser or not user.is_active:
         raise Forbidden("The superuser of LANGFLOW_SUPERUSER is missing, not active, or no superuser")
     return user

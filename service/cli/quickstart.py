@@ -14,6 +14,7 @@ from service import boot
 from service.cli.options import env_file_option, read_settings, workplace
 from service.cli.run import refuse_taken_port, serve
 from service.domain import keys
+from service.domain.audit import BOOT
 from service.domain.usernames import by_name
 from service.settings import Settings
 from service.start_screen import address
@@ -44,7 +45,7 @@ def _first_key(settings: Settings) -> str | None:
         owner = by_name(place.session, settings.superuser)
         if owner is None:
             return None
-        return keys.create(place.session, owner.id, "quickstart", None, utc_now())[1]
+        return keys.create(place.session, BOOT, owner.id, keys.NewKey("quickstart"), utc_now())[1]
 
 
 def _panel(settings: Settings, facts: boot.Facts) -> str:

@@ -8,6 +8,7 @@ import click
 
 from service.cli.options import env_file_option, read_settings, the_superuser, workplace
 from service.domain import users
+from service.domain.audit import Actor
 from service.domain.errors import Forbidden
 from service.storage.base import utc_now
 
@@ -25,8 +26,8 @@ def superuser(env_file: Path | None, username: str) -> None:
     if not settings.enable_superuser_cli:
         raise Forbidden("LANGFLOW_ENABLE_SUPERUSER_CLI is off")
     with workplace(settings) as place:
-        the_superuser(place, settings)
+        maker = the_superuser(place, settings)
         password = click.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
         new = users.NewUser(username, password, is_active=True, is_superuser=True)
-        users.create(place.session, new, place.hasher, utc_now())
+        users.create(place.session, Actor.at_the_console(maker), new, place.hasher, utc_now())
     click.echo(f"Superuser {username} made.")

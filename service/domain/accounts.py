@@ -10,15 +10,17 @@ from __future__ import annotations
 import hashlib
 import secrets
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from service.domain import audit
+from service.domain.audit import Action, Actor, Subject
 from service.domain.errors import AwaitingApproval, LoginRefused, NotFound, Rejected, TokenRefused
 from service.domain.identity import Account
-from service.domain.ports import AttemptLimiter, PasswordHasher
+from service.domain.ports import PasswordHasher
 from service.domain.usernames import PASSWORD_LENGTH, by_name, check_password
 from service.storage.users import SessionToken, User
 
@@ -47,7 +49,7 @@ def is_login_token(text: str) -> bool:
     return text.startswith(tuple(_PREFIX.values()))
 
 
-def login(session: Session, username: str, password: str, hasher: PasswordHasher, now: datetime) -> User:
+def login(session: Session, by: Actor, username: str, password: str, hasher: PasswordHasher, now: datetime) -> User:
     """Check a name and a password; the same time and the same answer whatever is wrong.
 
     Raises:
@@ -56,17 +58,25 @@ def login(session: Session, username: str, password: str, hasher: PasswordHasher
     """
     user = by_name(session, username)
     if len(password) > PASSWORD_LENGTH or not hasher.verify(user.password_hash if user else None, password):
-        raise LoginRefused("Incorrect username or password")
+        raise _refused("wrong password" if user else "unknown user", user)
     if user is None:
-        raise LoginRefused("Incorrect username or password")
+        raise _refused("unknown user", None)
     if not user.is_active:
         if user.last_login_at is None:
-            raise AwaitingApproval("Waiting for approval")
-        raise LoginRefused("Inactive user")
+            raise AwaitingApproval("Waiting for approval", "waiting for approval", user.id, user.username)
+        raise LoginRefused("Inactive user", "deactivated", user.id, user.username)
     if hasher.needs_rehash(user.password_hash):
         user.password_hash = hasher.hash(password)
     user.last_login_at = user.updated_at = now
+    via = by.via if by.via == "cli" else "password"
+    known = replace(by, user_id=user.id, username=user.username, via=via)
+    audit.record(session, known, Action.LOGIN, now, Subject("user", user.id, user.username))
     return user
+
+
+def _refused(reason: str, user: User | None) -> LoginRefused:
+    about = (user.id, user.username) if user is not None else (None, None)
+    return LoginRefused("Incorrect username or password", reason, *about)
 
 
 def issue(session: Session, user_id: uuid.UUID, lifetimes: Lifetimes, now: datetime,
@@ -105,6 +115,8 @@ class Reused:
     """A refresh token came a second time; its family is to be ended in a transaction that commits."""
 
     family: uuid.UUID
+    user_id: uuid.UUID
+    username: str
 
 
 def refresh(session: Session, token: str, lifetimes: Lifetimes, now: datetime) -> Tokens | Reused:
@@ -128,16 +140,28 @@ def refresh(session: Session, token: str, lifetimes: Lifetimes, now: datetime) -
         .returning(SessionToken.id)
     ).scalar()
     if first is None:
-        return Reused(row.family)
+        return Reused(row.family, row.user_id, row.user.username)
     session.execute(delete(SessionToken).where(SessionToken.family == row.family, SessionToken.kind == ACCESS))
     return issue(session, row.user_id, lifetimes, now, row.family)
 
 
-def logout(session: Session, token: str) -> None:
+def logout(session: Session, by: Actor, token: str, now: datetime) -> None:
     """End the sign-in that a token belongs to; an unknown token is no error."""
     row = _find(session, token)
     if row is not None:
+        known = replace(by, user_id=row.user_id, username=row.user.username, via="session")
+        audit.record(session, known, Action.LOGOUT, now, Subject("user", row.user_id, row.user.username))
         end_family(session, row.family)
+
+
+def end_reused(session: Session, by: Actor, reused: Reused, now: datetime) -> None:
+    """End a sign-in of which a refresh token was used twice: one of the two users has copied it."""
+    end_family(session, reused.family)
+    known = replace(by, user_id=reused.user_id, username=reused.username, via="session")
+    subject = Subject("user", reused.user_id, reused.username)
+    audit.record(
+        session, known, Action.TOKEN_REUSED, now, subject, {"reason": "refresh token used twice"}, refused=True
+    )
 
 
 def end_family(session: Session, family: uuid.UUID) -> None:
@@ -150,19 +174,17 @@ def end_sessions(session: Session, user_id: uuid.UUID) -> None:
     session.execute(delete(SessionToken).where(SessionToken.user_id == user_id))
 
 
-def reset_password(session: Session, account: Account, user_id: uuid.UUID, current: str, new: str,
-                   hasher: PasswordHasher, limiter: AttemptLimiter, now: datetime) -> User:  # fmt: skip
+def reset_password(session: Session, by: Actor, user_id: uuid.UUID, current: str, new: str,
+                   hasher: PasswordHasher, now: datetime) -> User:  # fmt: skip
     """Change one's own password; every session of the user ends.
 
     Raises:
         NotFound: somebody else's, whether or not there is such a user.
         Rejected: the current password is wrong, or the new one is the same.
         Invalid: the new one is empty or too long.
-        TooManyAttempts: too many guesses.
     """
-    if user_id != account.id:
+    if user_id != by.user_id:
         raise NotFound("You can't change another user's password")
-    limiter.check(f"password:{account.id}")
     user = session.get(User, user_id)
     if user is None or len(current) > PASSWORD_LENGTH or not hasher.verify(user.password_hash, current):
         raise Rejected("Current password is incorrect")
@@ -171,6 +193,7 @@ def reset_password(session: Session, account: Account, user_id: uuid.UUID, curre
     check_password(new)
     user.password_hash, user.updated_at = hasher.hash(new), now
     end_sessions(session, user.id)
+    audit.record(session, by, Action.PASSWORD_CHANGED, now, Subject("user", user.id, user.username))
     return user
 
 

@@ -6,6 +6,8 @@ to the client, so it never carries a secret, a query or a path.
 
 from __future__ import annotations
 
+import math
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -53,24 +55,59 @@ class CredentialRefused(DomainError):
     """A credential was presented and is not good; never treated as no credential at all."""
 
 
+class KeyRefused(CredentialRefused):
+    """A key that exists and is not good here and now; the reason is for the audit trail alone.
+
+    Args:
+        key_id: which key.
+        owner_id: whose.
+        owner_name: whose.
+        reason: a few words.
+    """
+
+    def __init__(self, key_id: uuid.UUID, owner_id: uuid.UUID, owner_name: str, reason: str) -> None:
+        super().__init__("Invalid API key")
+        self.key_id, self.owner_id, self.owner_name, self.reason = key_id, owner_id, owner_name, reason
+
+
 class TokenRefused(CredentialRefused):
     """A login token is unknown, expired, revoked, or of the wrong kind."""
 
 
 class LoginRefused(DomainError):
-    """The name or the password is wrong, or the account is not active."""
+    """The name or the password is wrong, or the account is not active.
+
+    Args:
+        message: what the client is told.
+        reason: what the audit trail is told.
+        user_id: of the account that was meant, where there is one.
+        username: its name as it is stored. What was typed may be a password in the wrong field.
+    """
+
+    def __init__(
+        self, message: str, reason: str, user_id: uuid.UUID | None = None, username: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.reason, self.user_id, self.username = reason, user_id, username
 
 
-class AwaitingApproval(DomainError):
+class AwaitingApproval(LoginRefused):
     """The right password of an account that nobody has activated yet."""
 
 
 class TooManyAttempts(DomainError):
-    """A limit on attempts is reached; try again after ``retry_after`` seconds."""
+    """A limit is reached; try again after ``retry_after`` seconds."""
 
-    def __init__(self, retry_after: int) -> None:
-        super().__init__("Too many requests. Please try again later.")
-        self.retry_after = retry_after
+    def __init__(self, retry_after: float, text: str = "Too many requests. Please try again later.") -> None:
+        super().__init__(text)
+        self.retry_after = max(1, math.ceil(retry_after))
+
+
+class LimitsAway(DomainError):
+    """Where limits are counted cannot be reached, and the operator wants no request uncounted."""
+
+    def __init__(self) -> None:
+        super().__init__("Requests cannot be counted at the moment. Try again in a moment.")
 
 
 class NotDecryptable(DomainError):

@@ -70,18 +70,20 @@ def get(session: Session, user_id: uuid.UUID, flow_id: uuid.UUID) -> Flow:
 
 
 def list_of(session: Session, user_id: uuid.UUID, *, folder_id: uuid.UUID | None = None,
-            components_only: bool = False, with_data: bool = True) -> list[Flow]:  # fmt: skip
-    """Return the user's flows, oldest first."""
-    query = _filtered(user_id, folder_id, components_only=components_only)
+            components_only: bool = False, with_data: bool = True,
+            only: frozenset[uuid.UUID] | None = None) -> list[Flow]:  # fmt: skip
+    """Return the user's flows, oldest first; ``only`` are those that the caller's key is limited to."""
+    query = _filtered(user_id, folder_id, only, components_only=components_only)
     if with_data:
         query = query.options(undefer(Flow.data))
     return list(session.scalars(query.order_by(Flow.created_at, Flow.id)))
 
 
 def page_of(session: Session, user_id: uuid.UUID, page: int, size: int, *, folder_id: uuid.UUID | None = None,
-            components_only: bool = False) -> tuple[int, list[Flow]]:  # fmt: skip
-    """Return how many flows match and one page of them, counted from 1."""
-    query = _filtered(user_id, folder_id, components_only=components_only)
+            components_only: bool = False, only: frozenset[uuid.UUID] | None = None
+            ) -> tuple[int, list[Flow]]:  # fmt: skip
+    """Return how many flows match and one page of them, counted from 1; ``only`` as for ``list_of``."""
+    query = _filtered(user_id, folder_id, only, components_only=components_only)
     total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
     ordered = query.options(undefer(Flow.data)).order_by(Flow.created_at, Flow.id)
     return total, list(session.scalars(ordered.offset((page - 1) * size).limit(size)))
@@ -192,8 +194,11 @@ def _mine(user_id: uuid.UUID) -> Select[Any]:
     return select(Flow).where(Flow.user_id == user_id)
 
 
-def _filtered(user_id: uuid.UUID, folder_id: uuid.UUID | None, *, components_only: bool) -> Select[Any]:
+def _filtered(user_id: uuid.UUID, folder_id: uuid.UUID | None, only: frozenset[uuid.UUID] | None, *,
+              components_only: bool) -> Select[Any]:  # fmt: skip
     query = _mine(user_id)
+    if only is not None:
+        query = query.where(Flow.id.in_(only))
     if folder_id is not None:
         query = query.where(Flow.folder_id == folder_id)
     if components_only:

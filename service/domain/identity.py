@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from service.domain.permissions import Rights
 from service.storage.users import User
 
 Via = Literal["key", "session", "policy"]
@@ -63,6 +64,10 @@ class Identity:
     account: Account
     via: Via
     key_id: uuid.UUID | None = None
+    #: Of the key; None: no key, or one without limits.
+    rights: Rights | None = None
+    #: When the key, or the former secret of it that was used, ends; None: never, or no key.
+    expires_at: datetime | None = None
 
     @property
     def user_id(self) -> uuid.UUID:

@@ -458,12 +458,35 @@ class Vault(Protocol):
         """
 
 
-class AttemptLimiter(Protocol):
-    """Counts attempts per subject, so that guessing is slow."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a subject stands in its window.
 
-    def check(self, subject: str) -> None:
-        """Count one attempt of ``subject``.
+    ``resets`` are the seconds until the window is over.
+    """
 
-        Raises:
-            TooManyAttempts: the subject has used up its attempts.
-        """
+    allowed: bool
+    remaining: int
+    resets: float
+
+
+class LimitStore(Protocol):
+    """Counts over all workers that share it.
+
+    A subject is a text such as ``"login:203.0.113.9"``. Every method may raise ``LimitsAway``.
+    """
+
+    def hit(self, subject: str, most: int, seconds: int) -> Standing:
+        """Count one, when fewer than ``most`` came in the window of ``seconds`` that the first one began."""
+
+    def forgive(self, subject: str) -> None:
+        """Take one back."""
+
+    def enter(self, subject: str, most: int, lease: float) -> str | None:
+        """Take one of ``most`` places for at most ``lease`` seconds; returns its token, None when all are taken."""
+
+    def leave(self, subject: str, token: str) -> None:
+        """Give a place back."""
+
+    def close(self) -> None:
+        """Give connections back."""

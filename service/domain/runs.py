@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from service.domain import variables
-from service.domain.errors import FlowInvalid, NotFound, RunTooLarge, TooBusy
+from service.domain.errors import FlowInvalid, NotFound, RunTooLarge, TooBusy, TooManyAttempts
 from service.domain.files import OwnersUploads
 from service.domain.messages import DatabaseHistory
 from service.domain.ports import (
@@ -22,6 +22,7 @@ from service.domain.ports import (
     CompiledFlow,
     Event,
     FlowEngine,
+    LimitStore,
     MessageSink,
     RunContext,
     RunInput,
@@ -60,6 +61,34 @@ class RunRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class KeySlot:
+    """The runs that a key may have going on at once, over all workers.
+
+    ``lease`` is how many seconds a place is held at most, should its holder die.
+    """
+
+    store: LimitStore
+    subject: str
+    most: int
+    lease: float
+
+    def enter(self) -> str:
+        """Take a place and return its token.
+
+        Raises:
+            TooManyAttempts: all are taken.
+        """
+        token = self.store.enter(self.subject, self.most, self.lease)
+        if token is None:
+            raise TooManyAttempts(1, "This API key has as many runs going on as it may. Please try again later.")
+        return token
+
+    def leave(self, token: str) -> None:
+        """Give a place back."""
+        self.store.leave(self.subject, token)
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A run that needs nothing more from the request's session."""
 
@@ -70,12 +99,14 @@ class Prepared:
     context: RunContext = field(repr=False)
     history: DatabaseHistory = field(repr=False)
     places: threading.BoundedSemaphore = field(repr=False)
+    slot: KeySlot | None = None
 
     def start(self, spec: RunSpec) -> Running:
         """Start a run.
 
         Raises:
             TooBusy: this process runs as many flows as it may.
+            TooManyAttempts: the key has as many runs going on as it may.
             DomainError: what can be told before anything runs.
         """
         return Running(self, spec)
@@ -88,14 +119,15 @@ class Running:
     event is handed out.
     """
 
-    __slots__ = ("_events", "_held", "_prepared")
+    __slots__ = ("_events", "_held", "_prepared", "_token")
 
     def __init__(self, prepared: Prepared, spec: RunSpec) -> None:
         self._held = prepared.places.acquire(blocking=False)
         if not self._held:
             raise TooBusy
-        self._prepared = prepared
+        self._prepared, self._token = prepared, None
         try:
+            self._token = prepared.slot.enter() if prepared.slot is not None else None
             self._events = prepared.bound.run(spec, prepared.values, prepared.context)
         except BaseException:
             self.close()
@@ -130,6 +162,8 @@ class Running:
             self._prepared.history.flush()
         finally:
             self._prepared.places.release()
+            if self._prepared.slot is not None and self._token is not None:
+                self._prepared.slot.leave(self._token)
 
 
 class FlowRunner:
@@ -165,27 +199,42 @@ class FlowRunner:
         self._lock = threading.Lock()
 
     def prepare(self, session: Callable[[], Session], owner_id: uuid.UUID, identifier: str, tweaks: Mapping[str, Any],
-                from_request: Mapping[str, str], session_id: str | None, *, depth: int = 0) -> Prepared:  # fmt: skip
+                from_request: Mapping[str, str], session_id: str | None, *, depth: int = 0,
+                only: frozenset[uuid.UUID] | None = None, slot: KeySlot | None = None) -> Prepared:  # fmt: skip
         """Find a flow of the owner by id or endpoint name, and everything that its run needs.
 
-        ``session`` is opened only when something has to be asked of the database.
+        ``session`` is opened only when something has to be asked of the database. ``only`` are the flows that the
+        caller's key is limited to, for the flows that this one runs as well; ``slot`` holds its runs to their number.
 
         Raises:
             NotFound: none such, or somebody else's.
             FlowInvalid, UnknownComponents, TweaksRefused, VariableMissing: before anything runs.
         """
         flow_id, version = self._found(session, owner_id, identifier, by_name=depth > 0)
+        if only is not None and flow_id not in only:
+            raise NotFound(f"Flow identifier {identifier} not found")
         bound = self._flow(session, flow_id, version).bind(tweaks, by_owner=depth > 0)
         uses = bound.variables
         values = (
             variables.resolve(session(), self._vault, owner_id, uses, from_request, self._fallback) if uses else {}
         )
         history = DatabaseHistory(self._open, self._messages, owner_id, flow_id, at_once=session_id is not None)
-        others = _OwnersFlows(self, self._open, owner_id, from_request, depth)
+        others = _OwnersFlows(self, self._open, owner_id, from_request, depth, only)
         context = RunContext(history, OwnersUploads(self._open, owner_id), others)
         # A run inside a run has its place already; waiting for a second one could stop all of them for ever.
         places = self._places if depth == 0 else threading.BoundedSemaphore(1)
-        return Prepared(flow_id, bound, values, session_id or str(flow_id), context, history, places)
+        return Prepared(flow_id, bound, values, session_id or str(flow_id), context, history, places, slot)
+
+    def explain(self, session: Session, owner_id: uuid.UUID, identifier: str) -> list[variables.Explanation]:
+        """Say for each field of a flow that wants a variable where its value would come from.
+
+        Raises:
+            NotFound: none such, or somebody else's.
+            FlowInvalid, UnknownComponents: it cannot be run, so nothing is asked for.
+        """
+        flow_id, version = self._found(lambda: session, owner_id, identifier, by_name=False)
+        uses = self._flow(lambda: session, flow_id, version).bind({}).variables
+        return variables.explain(session, owner_id, uses, self._fallback)
 
     def check(self, data: Mapping[str, Any]) -> None:
         """Refuse a graph that goes in circles, whatever components this server has.
@@ -226,11 +275,11 @@ class FlowRunner:
 class _OwnersFlows:
     """The other flows of an owner, for a flow that runs them; implements ``domain.ports.SubFlows``."""
 
-    __slots__ = ("_depth", "_from_request", "_open", "_owner_id", "_runner")
+    __slots__ = ("_depth", "_from_request", "_only", "_open", "_owner_id", "_runner")
 
     def __init__(self, runner: FlowRunner, open_session: Callable[[], Session], owner_id: uuid.UUID,
-                 from_request: Mapping[str, str], depth: int) -> None:  # fmt: skip
-        self._runner, self._open, self._owner_id = runner, open_session, owner_id
+                 from_request: Mapping[str, str], depth: int, only: frozenset[uuid.UUID] | None) -> None:  # fmt: skip
+        self._runner, self._open, self._owner_id, self._only = runner, open_session, owner_id, only
         self._from_request, self._depth = from_request, depth
 
     def run(
@@ -242,8 +291,9 @@ class _OwnersFlows:
             raise RunTooLarge(f"Flows that run flows are nested more than {self._runner.max_depth} deep.")
         with self._open() as session:
             prepared = self._runner.prepare(
-                lambda: session, self._owner_id, identifier, tweaks, self._from_request, session_id, depth=depth
-            )
+                lambda: session, self._owner_id, identifier, tweaks, self._from_request, session_id, depth=depth,
+                only=self._only,
+            )  # fmt: skip
         running = prepared.start(RunSpec(str(prepared.flow_id), prepared.session_id, spec, "any"))
         return _outputs(running)
 

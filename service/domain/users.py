@@ -12,7 +12,8 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.domain import accounts
+from service.domain import accounts, audit
+from service.domain.audit import Action, Actor, Subject
 from service.domain.errors import Forbidden, NotFound, Rejected
 from service.domain.identity import OPTINS, Identity
 from service.domain.ports import PasswordHasher
@@ -31,7 +32,7 @@ class NewUser:
     optins: Mapping[str, bool] | None = None
 
 
-def create(session: Session, new: NewUser, hasher: PasswordHasher, now: datetime) -> User:
+def create(session: Session, by: Actor, new: NewUser, hasher: PasswordHasher, now: datetime) -> User:
     """Make a user.
 
     Raises:
@@ -52,6 +53,7 @@ def create(session: Session, new: NewUser, hasher: PasswordHasher, now: datetime
     )
     session.add(user)
     _flush_name(session)
+    audit.record(session, by, Action.USER_CREATED, now, _subject(user), _described(user))
     return user
 
 
@@ -77,26 +79,32 @@ def list_all(session: Session, skip: int, limit: int, search: str | None) -> tup
     return total, list(page)
 
 
-def update(session: Session, caller: Identity, user_id: uuid.UUID, changes: Mapping[str, Any],
+def update(session: Session, by: Actor, user_id: uuid.UUID, changes: Mapping[str, Any],
            hasher: PasswordHasher, now: datetime) -> User:  # fmt: skip
     """Change a user. Oneself: name, picture, opt-ins. A superuser: everything but one's own rights.
 
     Raises:
         Forbidden, NotFound, Rejected, Invalid: as the contract's section 1.5 lists them.
     """
-    itself = user_id == caller.user_id
-    if not itself and not caller.is_superuser:
+    itself = user_id == by.user_id
+    if not itself and not by.is_superuser:
         raise Forbidden("Permission denied", code="administration_denied")
-    if "is_superuser" in changes and not caller.is_superuser:
+    if "is_superuser" in changes and not by.is_superuser:
         raise Forbidden("Only a superuser may promote or demote platform superusers", code="superuser_required")
     if itself and changes.get("is_active") is False:
         raise Forbidden("You can't deactivate your own user account")
-    if itself and changes.get("is_superuser") is False and caller.is_superuser:
+    if itself and changes.get("is_superuser") is False and by.is_superuser:
         raise Forbidden("You can't demote your own user account")
     if itself and "password" in changes:
         raise Rejected("You can't change your password here")
+    if by.is_limited and changes.keys() & {"password", "is_superuser"}:
+        # With somebody else's password, a key that may do little would sign in and do everything.
+        raise Forbidden(
+            "An API key that is limited or expires cannot set passwords or make superusers", code="more_than_itself"
+        )
     user = _find(session, user_id)
-    if caller.is_superuser:
+    before = _described(user)
+    if by.is_superuser:
         _administer(session, user, changes, hasher, now)
     if "username" in changes:
         check_username(changes["username"])
@@ -107,10 +115,13 @@ def update(session: Session, caller: Identity, user_id: uuid.UUID, changes: Mapp
         user.optins = user.optins | {name: bool(value) for name, value in changes["optins"].items() if name in OPTINS}
     user.updated_at = now
     _flush_name(session)
+    audit.record(session, by, Action.USER_CHANGED, now, _subject(user), audit.changed(before, _described(user)))
+    if "password" in changes:
+        audit.record(session, by, Action.PASSWORD_CHANGED, now, _subject(user))
     return user
 
 
-def remove(session: Session, caller: Identity, user_id: uuid.UUID) -> None:
+def remove(session: Session, by: Actor, user_id: uuid.UUID, now: datetime) -> None:
     """Delete a user with everything that is theirs.
 
     Raises:
@@ -118,10 +129,13 @@ def remove(session: Session, caller: Identity, user_id: uuid.UUID) -> None:
         Forbidden: the caller is no superuser.
         NotFound: no such user.
     """
-    if user_id == caller.user_id:
+    if user_id == by.user_id:
         raise Rejected("You can't delete your own user account")
-    if not caller.is_superuser:
+    if not by.is_superuser:
         raise Forbidden("Permission denied", code="administration_denied")
+    user = _find(session, user_id)
+    audit.record(session, by, Action.USER_DELETED, now, _subject(user), _described(user))
+    session.expunge(user)
     if session.execute(delete(User).where(User.id == user_id).returning(User.id)).scalar() is None:
         raise NotFound("User not found")
 
@@ -139,6 +153,15 @@ def _administer(
     if "password" in changes or changes.get("is_active") is False:
         accounts.end_sessions(session, user.id)
     user.updated_at = now
+
+
+def _subject(user: User) -> Subject:
+    return Subject("user", user.id, user.username)
+
+
+def _described(user: User) -> dict[str, Any]:
+    """What the audit trail says of a user."""
+    return {"username": user.username, "is_active": user.is_active, "is_superuser": user.is_superuser}
 
 
 def _find(session: Session, user_id: uuid.UUID) -> User:

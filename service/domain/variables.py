@@ -12,6 +12,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from service.domain import audit
+from service.domain.audit import BOOT, Action, Actor, Subject
 from service.domain.errors import Invalid, NotFound, Rejected, VariableMissing
 from service.domain.ports import VariableUse, Vault
 from service.storage.variables import Variable
@@ -33,7 +35,8 @@ class VariableView:
     default_fields: list[str]
 
 
-def create(session: Session, vault: Vault, user_id: uuid.UUID, new: Mapping[str, Any], now: datetime) -> VariableView:
+def create(session: Session, vault: Vault, by: Actor, owner_id: uuid.UUID, new: Mapping[str, Any],
+           now: datetime) -> VariableView:  # fmt: skip
     """Make a variable from ``name``, ``value``, ``type`` and ``default_fields``.
 
     Raises:
@@ -45,13 +48,17 @@ def create(session: Session, vault: Vault, user_id: uuid.UUID, new: Mapping[str,
         raise Rejected("Variable name and value cannot be empty")
     _check_name(name)
     _check_value(value)
+    kind = _checked_type(new.get("type") or CREDENTIAL)
+    if kind == CREDENTIAL and is_mask(value):
+        raise Rejected("Variable value is a mask of a value, not the value")
     row = Variable(
-        user_id=user_id, name=name, type=_checked_type(new.get("type") or CREDENTIAL),
+        user_id=owner_id, name=name, type=kind,
         ciphertext=vault.encrypt(value), default_fields=list(new["default_fields"]), source=FROM_USER,
         created_at=now, updated_at=now,
     )  # fmt: skip
     session.add(row)
     _flush_name(session)
+    audit.record(session, by, Action.VARIABLE_CREATED, now, _subject(row), _described(row))
     return _view(row, vault)
 
 
@@ -61,17 +68,22 @@ def list_of(session: Session, vault: Vault, user_id: uuid.UUID) -> list[Variable
     return [_view(row, vault) for row in rows if not (row.name.startswith("__") and row.name.endswith("__"))]
 
 
-def update(session: Session, vault: Vault, user_id: uuid.UUID, variable_id: uuid.UUID,
+def update(session: Session, vault: Vault, by: Actor, owner_id: uuid.UUID, variable_id: uuid.UUID,
            changes: Mapping[str, Any], now: datetime) -> VariableView:  # fmt: skip
     """Change what ``changes`` names, and nothing else; a changed value is the user's from then on.
+
+    The mask that a form shows in place of a Credential, sent back, changes nothing.
 
     Raises:
         NotFound: none such, or somebody else's; also a Credential that would turn readable without a new value.
         Rejected: an empty or taken name, an empty value.
     """
-    row = session.scalar(select(Variable).where(Variable.id == variable_id, Variable.user_id == user_id))
+    row = session.scalar(select(Variable).where(Variable.id == variable_id, Variable.user_id == owner_id))
     if row is None:
         raise NotFound("Variable not found")
+    before = _described(row)
+    if row.type == CREDENTIAL and is_mask(changes.get("value", "")):
+        changes = {name: value for name, value in changes.items() if name != "value"}
     if row.type == CREDENTIAL and changes.get("type", CREDENTIAL) != CREDENTIAL and "value" not in changes:
         # A stored secret must not become readable by renaming its type.
         raise NotFound("Variable not found")
@@ -87,18 +99,23 @@ def update(session: Session, vault: Vault, user_id: uuid.UUID, variable_id: uuid
         row.ciphertext, row.source = vault.encrypt(changes["value"]), FROM_USER
     row.updated_at = now
     _flush_name(session)
+    details = audit.changed(before, _described(row)) | ({"value": "changed"} if "value" in changes else {})
+    audit.record(session, by, Action.VARIABLE_CHANGED, now, _subject(row), details)
     return _view(row, vault)
 
 
-def remove(session: Session, user_id: uuid.UUID, variable_id: uuid.UUID) -> None:
-    """Delete a variable of the user.
+def remove(session: Session, by: Actor, owner_id: uuid.UUID, variable_id: uuid.UUID, now: datetime) -> None:
+    """Delete a variable of the owner.
 
     Raises:
         NotFound: none such, or somebody else's.
     """
-    mine = (Variable.id == variable_id, Variable.user_id == user_id)
-    if session.execute(delete(Variable).where(*mine).returning(Variable.id)).scalar() is None:
+    mine = (Variable.id == variable_id, Variable.user_id == owner_id)
+    gone = session.execute(delete(Variable).where(*mine).returning(Variable.name, Variable.type)).first()
+    if gone is None:
         raise NotFound("Variable not found")
+    subject = Subject("variable", variable_id, gone.name)
+    audit.record(session, by, Action.VARIABLE_DELETED, now, subject, {"owner": str(owner_id), "type": gone.type})
 
 
 def follow_environment(session: Session, vault: Vault, user_id: uuid.UUID,
@@ -111,14 +128,15 @@ def follow_environment(session: Session, vault: Vault, user_id: uuid.UUID,
     for name, value in environment.items():
         row = known.get(name)
         if row is None:
-            session.add(
-                Variable(
-                    user_id=user_id, name=name, type=CREDENTIAL, ciphertext=vault.encrypt(value), default_fields=[],
-                    source=FROM_ENVIRONMENT, created_at=now, updated_at=now,
-                )
+            row = Variable(
+                id=uuid.uuid4(), user_id=user_id, name=name, type=CREDENTIAL, ciphertext=vault.encrypt(value),
+                default_fields=[], source=FROM_ENVIRONMENT, created_at=now, updated_at=now,
             )  # fmt: skip
+            session.add(row)
+            audit.record(session, BOOT, Action.VARIABLE_CREATED, now, _subject(row), _described(row))
         elif row.source == FROM_ENVIRONMENT and vault.decrypt(row.ciphertext) != value:
             row.ciphertext, row.updated_at = vault.encrypt(value), now
+            audit.record(session, BOOT, Action.VARIABLE_CHANGED, now, _subject(row), {"value": "changed"})
     session.flush()
 
 
@@ -157,6 +175,50 @@ def resolve(session: Session, vault: Vault, owner_id: uuid.UUID, uses: Sequence[
     return values
 
 
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Where the value of one field would come from; ``source`` is None where there is none.
+
+    ``source`` is "user" (somebody set it), "env" (follows the server's environment at each start) or "environment"
+    (read from it at each run). A request may always bring its own in ``header``. ``problem`` says what a run would
+    stumble over.
+    """
+
+    node_id: str
+    component: str
+    field: str
+    variable: str
+    type: str | None
+    source: str | None
+    header: str
+    required: bool
+    problem: str | None
+
+
+def explain(session: Session, owner_id: uuid.UUID, uses: Sequence[VariableUse],
+            fallback: Mapping[str, str]) -> list[Explanation]:  # fmt: skip
+    """Say where ``resolve`` would find each value, without opening any."""
+    stored = _stored(session, owner_id, {use.name for use in uses})
+    return [_explained(use, stored.get(use.name), fallback) for use in uses]
+
+
+def _explained(use: VariableUse, row: Variable | None, fallback: Mapping[str, str]) -> Explanation:
+    source = row.source if row is not None else "environment" if use.name in fallback else None
+    problem = None
+    if source is None and use.required:
+        problem = "not set"
+    elif row is not None and row.type == CREDENTIAL and not use.secret:
+        problem = "the field would show a Credential; use a Generic variable there"
+    header = "X-LANGFLOW-GLOBAL-VAR-" + header_name(use.name)
+    kind = row.type if row is not None else None
+    return Explanation(use.node_id, use.component, use.field, use.name, kind, source, header, use.required, problem)
+
+
+def is_mask(value: str) -> bool:
+    """Say whether a text is what forms show in place of a value: nothing but stars or dots."""
+    return bool(value) and not set(value) - set("*•●")
+
+
 def header_name(name: str) -> str:
     """Return a variable's name as a header can carry it: in upper case, without dashes."""
     return name.upper().replace("-", "_")
@@ -168,6 +230,16 @@ def _stored(session: Session, owner_id: uuid.UUID, names: Iterable[str]) -> dict
         return {}
     rows = session.scalars(select(Variable).where(Variable.user_id == owner_id, Variable.name.in_(wanted)))
     return {row.name: row for row in rows}
+
+
+def _subject(row: Variable) -> Subject:
+    return Subject("variable", row.id, row.name)
+
+
+def _described(row: Variable) -> dict[str, Any]:
+    """What the audit trail says of a variable; never its value."""
+    return {"owner": str(row.user_id), "name": row.name, "type": row.type, "source": row.source,
+            "default_fields": list(row.default_fields)}  # fmt: skip
 
 
 def _view(row: Variable, vault: Vault) -> VariableView:

@@ -19,16 +19,20 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from service.domain.accounts import Lifetimes
+from service.domain.keys import KeyRules
 from service.domain.policy import Policy
-from service.domain.ports import AttemptLimiter, PasswordHasher, Vault
+from service.domain.ports import LimitStore, PasswordHasher, Vault
+from service.domain.sign_in import SignInLimits
 from service.settings import Settings
 from service.storage import Base
 from service.storage.engine import begin_write, engine_options, install_rules
 
 if TYPE_CHECKING:
     from service.adapters.key_cache import DataVersionCache, NoCache
+    from service.adapters.limits import LocalLimits, SharedLimits
     from service.adapters.messages import MessageWriter
     from service.adapters.providers import Providers
+    from service.adapters.refusals import RefusalLog
     from service.adapters.usage import UsageCounter
     from service.domain.runs import FlowRunner
 
@@ -47,7 +51,16 @@ class Services:
     lifetimes: Lifetimes
     vault: Vault
     hasher: PasswordHasher
-    login_limiter: AttemptLimiter
+    key_rules: KeyRules
+    limits: SharedLimits
+    #: Requests of a key in its window.
+    request_limits: LimitStore
+    #: Runs of a key at once.
+    run_limits: LimitStore
+    sign_in: SignInLimits
+    #: Bad keys are counted in each process: a write for each would be a gift to whoever sends them.
+    bad_keys: LocalLimits
+    refusals: RefusalLog
     keys: NoCache | DataVersionCache
     usage: UsageCounter
     messages: MessageWriter
@@ -61,6 +74,7 @@ class Services:
         self.usage.close()
         self.keys.close()
         self.models.close()
+        self.limits.close()
         self.engine.dispose()
 
 
@@ -101,12 +115,17 @@ def reads_only() -> None:
     g.reads_only = True
 
 
-@contextmanager
-def own_transaction() -> Iterator[Session]:
-    """A short transaction of its own, for what must stay although the request is refused."""
+def abandon() -> None:
+    """Undo what was done and give the connection back: another transaction is to write now."""
     if g.pop("session_open", False):
         db.session.rollback()
         db.session.remove()
+
+
+@contextmanager
+def own_transaction() -> Iterator[Session]:
+    """A short transaction of its own, for what must stay although the request is refused."""
+    abandon()
     with Session(services().engine) as own:
         begin_write(own)
         yield own

@@ -28,9 +28,10 @@ STATUS: tuple[tuple[type[errors.DomainError], int], ...] = (
     (errors.TokenRefused, 401),
     (errors.CredentialRefused, 403),
     (errors.Forbidden, 403),
-    (errors.LoginRefused, 401),
     (errors.AwaitingApproval, 400),
+    (errors.LoginRefused, 401),
     (errors.TooManyAttempts, 429),
+    (errors.LimitsAway, 503),
     (errors.NotDecryptable, 500),
     (errors.Invalid, 422),
     (errors.TooLarge, 413),
@@ -96,7 +97,7 @@ def answer(error: errors.DomainError) -> Response:
         response.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, errors.TooManyAttempts):
         response.headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, errors.TooBusy):
+    if isinstance(error, errors.TooBusy | errors.LimitsAway):
         response.headers["Retry-After"] = "1"
     if isinstance(error, errors.Forbidden) and error.code:
         response.headers["x-langflow-error-code"] = error.code

@@ -12,8 +12,8 @@ from typing import Literal
 
 from flask import Request
 
-from service.domain import accounts, keys
-from service.domain.errors import CredentialRefused, TokenRefused
+from service.domain import accounts, key_text, keys
+from service.domain.errors import CredentialRefused, KeyRefused, TokenRefused
 from service.domain.identity import Identity
 from service.http.db import Services, session
 
@@ -40,7 +40,7 @@ def presented(request: Request) -> Iterator[Presented]:
         if scheme.lower() == "bearer":
             value = value.strip()
             # Many tools can send nothing but a bearer token, so an API key is welcome there too.
-            yield Presented("bearer", value, value.startswith(keys.PREFIX))
+            yield Presented("bearer", value, value.startswith(key_text.PREFIX))
     cookie = request.cookies.get(ACCESS_COOKIE) if "HTTP_COOKIE" in environ else None
     if cookie is not None:
         yield Presented("cookie", cookie, is_key=False)
@@ -61,48 +61,56 @@ def identify(request: Request, services: Services, *, keys_only: bool) -> Identi
         keys_only: the endpoint takes API keys only; login tokens do not count.
 
     Raises:
-        CredentialRefused: a credential is there and is not good, or two belong to different users.
+        CredentialRefused: a credential is there and is not good, or two belong to different users, or are two keys.
         TokenRefused: the same, for a login token.
     """
     found: list[Identity] = []
     for credential in presented(request):
         if keys_only and not credential.is_key:
             continue
-        found.append(_judge(credential, services))
-    if len(found) > 1 and len({identity.user_id for identity in found}) > 1:
+        found.append(_judge(credential, services, request.remote_addr))
+    if len(found) > 1:
+        _refuse_contradiction(found)
+    return found[0] if found else None
+
+
+def _refuse_contradiction(found: list[Identity]) -> None:
+    if len({identity.user_id for identity in found}) > 1:
         raise CredentialRefused("The credentials of this request belong to different users")
-    if not found:
-        return None
-    first = found[0]
-    if first.key_id is not None and services.settings.track_key_usage:
-        services.usage.record(first.key_id, services.now())
-    return first
+    # One of them could be limited and the other not: which one counts must not depend on its place.
+    if len({identity.key_id for identity in found if identity.key_id is not None}) > 1:
+        raise CredentialRefused("This request carries two different API keys")
 
 
-def _judge(credential: Presented, services: Services) -> Identity:
+def _judge(credential: Presented, services: Services, address: str | None) -> Identity:
     if credential.is_key:
-        return _by_key(credential.value, services)
+        return _by_key(credential.value, services, address)
     if not accounts.is_login_token(credential.value):
         raise TokenRefused("Invalid token")
     return Identity(accounts.account_of(session(), credential.value, services.now()), "session")
 
 
-def _by_key(value: str, services: Services) -> Identity:
-    if len(value) > keys.LENGTH:
+def _by_key(value: str, services: Services, address: str | None) -> Identity:
+    if len(value) > key_text.LENGTH:
         raise CredentialRefused("Invalid API key")
-    digest = keys.digest(value)
+    digest = key_text.digest(value)
     version = services.keys.version()
     record: keys.KeyRecord | None = services.keys.get(digest, version)
     if record is None:
         record = _looked_up(value, digest, version, services)
-    if record is None or not record.is_good(services.now()):
+    if record is None:
         raise CredentialRefused("Invalid API key")
-    return Identity(record.account, "key", record.id)
+    now = services.now()
+    if not record.is_good(now):
+        raise KeyRefused(record.id, record.account.id, record.account.username, str(record.fault(now)))
+    if record.rights is not None and not record.rights.admit(address):
+        raise KeyRefused(record.id, record.account.id, record.account.username, "network")
+    return Identity(record.account, "key", record.id, record.rights, record.expires_at)
 
 
 def _looked_up(value: str, digest: str, version: int | None, services: Services) -> keys.KeyRecord | None:
     # Judged by form before anything is asked of the database: junk must cost no query.
-    if not keys.is_well_formed(value):
+    if not key_text.is_well_formed(value):
         return None
     with services.engine.connect() as connection:
         record = keys.find(connection, digest)

@@ -10,12 +10,23 @@ import logging
 
 from flask import Flask, Request, Response, g, request
 
-from service.domain.errors import CredentialRefused, Forbidden, TokenRefused
+from service.domain.audit import Action, Actor, Subject, anonymous
+from service.domain.errors import (
+    CredentialRefused,
+    DomainError,
+    Forbidden,
+    KeyRefused,
+    NotFound,
+    TokenRefused,
+    TooManyAttempts,
+)
 from service.domain.identity import Account, Identity
+from service.domain.permissions import check_route
 from service.domain.policy import Kind, Outcome, Policy, without_credential
+from service.domain.sign_in import network_of
 from service.domain.usernames import by_name
-from service.http import csrf
-from service.http.db import Services, services, session
+from service.http import csrf, key_limits
+from service.http.db import Services, abandon, services, session
 from service.http.identity import identify, presented
 from service.http.rules import RULES
 from service.settings import is_loopback
@@ -36,6 +47,7 @@ _KEYS_ONLY = frozenset({Kind.RUN, Kind.WEBHOOK})
 def install(app: Flask, policy: Policy) -> None:
     """Put the door in front of every route of the application."""
     app.before_request(_check)
+    app.after_request(key_limits.finish)
     if Outcome.SUPERUSER_DEPRECATED in {without_credential(kind, policy) for kind in Kind}:
         app.after_request(_warn)
 
@@ -52,6 +64,12 @@ def visitor() -> Identity | None:
     """Return who sent this request, or None for nobody in particular."""
     identity: Identity | None = g.identity
     return identity
+
+
+def actor() -> Actor:
+    """Return who acts, for use cases that write to the audit trail; nobody in particular where nobody is known."""
+    identity = visitor()
+    return Actor.of(identity, request.remote_addr) if identity is not None else anonymous(request.remote_addr)
 
 
 def _check() -> None:
@@ -75,9 +93,12 @@ def _admit(request: Request, kind: Kind, own: Services) -> Identity | None:
     except TokenRefused:
         raise
     except CredentialRefused as error:
+        _note_bad_key(request, error, own)
         raise CredentialRefused(_wording(kind, str(error))) from None
     if identity is None:
         return _without_credential(request, kind, own)
+    if identity.key_id is not None:
+        _use_key(request, identity, own)
     if identity.via == "session":
         csrf.check(request)
     if kind is Kind.SUPERUSER and not identity.is_superuser:
@@ -85,6 +106,45 @@ def _admit(request: Request, kind: Kind, own: Services) -> Identity | None:
     if kind is Kind.SESSION and identity.via != "session":
         raise Forbidden("Sign in interactively to do this; an API key is not enough")
     return identity
+
+
+def _use_key(request: Request, identity: Identity, own: Services) -> None:
+    """Count a use of a key, and hold the key to its rights."""
+    assert identity.key_id is not None  # noqa: S101 - for the type checker; the caller has looked
+    if own.settings.track_key_usage:
+        own.usage.record(identity.key_id, own.now())
+        g.used_key = identity.key_id
+    key_limits.warn_of_end(identity, own)
+    if identity.rights is None:
+        return
+    try:
+        flow_id = (request.view_args or {}).get("flow_id")
+        check_route(identity.rights, str(request.endpoint), flow_id)
+        key_limits.count(identity, own)
+    except DomainError as error:
+        reason = {Forbidden: "scope", NotFound: "flow", TooManyAttempts: "rate"}.get(type(error), "limits away")
+        abandon()
+        by = Actor.of(identity, request.remote_addr)
+        subject = Subject("route", None, request.endpoint)
+        own.refusals.note(by, Action.KEY_USED, own.now(), reason, subject)
+        raise
+
+
+def _note_bad_key(request: Request, error: CredentialRefused, own: Services) -> None:
+    """Write to the audit trail that a key was refused, and slow down whoever tries many."""
+    abandon()
+    address = request.remote_addr
+    if isinstance(error, KeyRefused):
+        by = Actor(error.owner_id, error.owner_name, "key", error.key_id, address)
+        own.refusals.note(by, Action.KEY_USED, own.now(), error.reason)
+    else:
+        own.refusals.note(anonymous(address), Action.KEY_USED, own.now(), "unknown or contradictory key")
+    if own.settings.rate_limit_enabled:
+        most = own.settings.bad_keys_per_minute
+        standing = own.bad_keys.hit(f"bad-key:{network_of(address)}", most, 60)
+        # A good key from the same address still passes: only bad ones end here.
+        if not standing.allowed:
+            raise TooManyAttempts(standing.resets)
 
 
 def _wording(kind: Kind, text: str) -> str:

@@ -1,9 +1,11 @@
 """Models, column types and the engine: no policy and no configuration."""
 
+from service.storage.audit import AuditEvent
 from service.storage.base import Base
 from service.storage.files import UploadedFileRow
 from service.storage.flows import Flow, Project
-from service.storage.keys import ApiKey
+from service.storage.keys import ApiKey, KeyUsage
+from service.storage.limits import LimitLease, LimitWindow
 from service.storage.messages import StoredChatMessage
 from service.storage.secrets import SecretCheck
 from service.storage.users import SessionToken, User
@@ -11,8 +13,12 @@ from service.storage.variables import Variable
 
 __all__ = [
     "ApiKey",
+    "AuditEvent",
     "Base",
     "Flow",
+    "KeyUsage",
+    "LimitLease",
+    "LimitWindow",
     "Project",
     "SecretCheck",
     "SessionToken",

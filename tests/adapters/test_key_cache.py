@@ -17,6 +17,7 @@ from service import boot
 from service.adapters import key_cache
 from service.adapters.key_cache import DataVersionCache, NoCache
 from service.domain import keys
+from service.domain.audit import BOOT
 from service.settings import Settings
 from service.storage import ApiKey, User
 from service.storage.engine import create_engine
@@ -42,7 +43,7 @@ def cache(engine: Engine, sqlite_url: URL) -> Iterator[DataVersionCache]:
 def digest(engine: Engine) -> str:
     with Session(engine) as session:
         owner = session.scalars(select(User.id)).one()
-        row, _ = keys.create(session, owner, None, None, datetime.now(UTC))
+        row, _ = keys.create(session, BOOT, owner, keys.NewKey(None, None), datetime.now(UTC))
         session.commit()
         return row.digest
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from service import boot
 from service.adapters.usage import UsageCounter
 from service.domain import keys
+from service.domain.audit import BOOT
 from service.settings import Settings
 from service.storage import ApiKey, User
 from service.storage.engine import create_engine
@@ -44,7 +45,7 @@ def counter(engine: Engine) -> Iterator[UsageCounter]:
 def new_key(engine: Engine) -> uuid.UUID:
     with Session(engine) as session:
         owner = session.scalars(select(User.id)).one()
-        row, _ = keys.create(session, owner, None, None, datetime.now(UTC))
+        row, _ = keys.create(session, BOOT, owner, keys.NewKey(None, None), datetime.now(UTC))
         session.commit()
         return row.id
 

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from service.app import create_app
-from service.domain import accounts, keys
+from service.domain import accounts, key_text, keys
+from service.domain.audit import BOOT
 from service.http.policy import visitor
 from service.settings import Settings
 from service.storage import ApiKey, User
@@ -70,12 +71,12 @@ class House:
         gone = User(username="gone", username_key="gone", password_hash="none", is_active=False)
         session.add(gone)
         session.flush()
-        _, good = keys.create(session, owner.id, "good", None, now)
-        row, expired = keys.create(session, owner.id, "expired", now + timedelta(days=1), now)
+        _, good = keys.create(session, BOOT, owner.id, keys.NewKey("good", None), now)
+        row, expired = keys.create(session, BOOT, owner.id, keys.NewKey("expired", now + timedelta(days=1)), now)
         session.execute(update(ApiKey).where(ApiKey.id == row.id).values(expires_at=now - timedelta(seconds=1)))
-        _, deactivated = keys.create(session, gone.id, "of somebody who left", None, now)
+        _, deactivated = keys.create(session, BOOT, gone.id, keys.NewKey("of somebody who left", None), now)
         tokens = accounts.issue(session, owner.id, self.services.lifetimes, now)
-        self.keys = {"good": good, "bad": keys.generate(), "expired": expired, "deactivated": deactivated}
+        self.keys = {"good": good, "bad": key_text.generate(), "expired": expired, "deactivated": deactivated}
         self.token, self.owner_id = tokens.access, owner.id
 
     def ask(

@@ -45,17 +45,20 @@ def create(body: dict[str, Any]) -> Any:
 @blueprint.response(200)
 def list_flows() -> Response:
     """List one's flows: all, only their headers, or a page."""
-    user_id = caller().user_id
+    user_id, rights = caller().user_id, caller().rights
+    only = rights.flows if rights is not None else None
     folder = request.args.get("folder_id")
     folder_id = _query_id(folder) if folder else None
     components = flag("components_only")
     if not flag("get_all", default=True):
         page, size = _count("page", 1, 2**31), _count("size", 50, 100)
-        total, items = flows.page_of(session(), user_id, page, size, folder_id=folder_id, components_only=components)
+        total, items = flows.page_of(session(), user_id, page, size, folder_id=folder_id, components_only=components,
+                                     only=only)  # fmt: skip
         body = {"items": FlowSchema(many=True).dump(items), "total": total, "page": page, "size": size}
         return jsonify(body | {"pages": math.ceil(total / size)})
     headers = flag("header_flows")
-    found = flows.list_of(session(), user_id, folder_id=folder_id, components_only=components, with_data=not headers)
+    found = flows.list_of(session(), user_id, folder_id=folder_id, components_only=components, with_data=not headers,
+                          only=only)  # fmt: skip
     schema: Schema = FlowHeaderSchema(many=True) if headers else FlowSchema(many=True)
     return jsonify(schema.dump(found))
 

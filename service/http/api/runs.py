@@ -12,6 +12,7 @@ from marshmallow import Schema, ValidationError
 from service.domain import runs
 from service.domain.errors import DomainError, Invalid, NotFound, Problem, Rejected
 from service.domain.ports import RunInput
+from service.http import key_limits
 from service.http.answers import json_answer
 from service.http.db import reads_only, release, services, session
 from service.http.parsing import Blueprint, flag, problems_of, read_json
@@ -93,9 +94,11 @@ def predict(flow_id: str) -> None:
 def _prepared(identifier: str, asked: runs.RunRequest) -> runs.Prepared:
     """Read what the run needs, and give the connection back before waiting on a provider."""
     reads_only()
-    prepared = services().runner.prepare(
-        session, caller().user_id, identifier, asked.tweaks, asked.variables, asked.session_id
-    )
+    identity, own = caller(), services()
+    prepared = own.runner.prepare(
+        session, identity.user_id, identifier, asked.tweaks, asked.variables, asked.session_id,
+        only=identity.rights.flows if identity.rights is not None else None, slot=key_limits.slot_of(identity, own),
+    )  # fmt: skip
     release()
     return prepared
 

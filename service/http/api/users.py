@@ -13,9 +13,9 @@ from service.domain import accounts, users
 from service.domain.errors import Forbidden
 from service.domain.identity import Account
 from service.http.answers import json_answer
-from service.http.db import services, session
+from service.http.db import abandon, services, session
 from service.http.parsing import Blueprint, path_id
-from service.http.policy import caller, visitor
+from service.http.policy import actor, caller, visitor
 from service.http.schemas.users import (
     NewUserSchema,
     PasswordResetSchema,
@@ -61,11 +61,11 @@ def create(body: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
     """Make a user: a superuser's act, or a sign-up where that is switched on."""
     own, identity = services(), visitor()
     if identity is None or not identity.is_superuser:
-        own.login_limiter.check(f"signup:{request.remote_addr}")
+        own.sign_in.attempt("signup", request.remote_addr)
     new = users.NewUser(
         body["username"], body["password"], is_active=own.settings.new_user_is_active, optins=body.get("optins")
     )
-    user = users.create(session(), new, own.hasher, own.now())
+    user = users.create(session(), actor(), new, own.hasher, own.now())
     return Account.of(user), 201, {"Location": f"/api/v1/users/{user.id}"}
 
 
@@ -92,7 +92,7 @@ def get(user_id: str) -> Account:
 def update(body: dict[str, Any], user_id: str) -> Account:
     """Change a user."""
     own = services()
-    changed = users.update(session(), caller(), path_id(user_id, "user_id"), body, own.hasher, own.now())
+    changed = users.update(session(), actor(), path_id(user_id, "user_id"), body, own.hasher, own.now())
     return Account.of(changed)
 
 
@@ -102,9 +102,11 @@ def update(body: dict[str, Any], user_id: str) -> Account:
 def reset_password(body: dict[str, str], user_id: str) -> Account:
     """Change one's own password; every session ends."""
     own = services()
+    abandon()  # counting may write, and SQLite has one writer
+    own.sign_in.own_password(caller().user_id)
     user = accounts.reset_password(
-        session(), caller().account, path_id(user_id, "user_id"), body["current_password"], body["password"],
-        own.hasher, own.login_limiter, own.now(),
+        session(), actor(), path_id(user_id, "user_id"), body["current_password"], body["password"], own.hasher,
+        own.now(),
     )  # fmt: skip
     return Account.of(user)
 
@@ -113,5 +115,5 @@ def reset_password(body: dict[str, str], user_id: str) -> Account:
 @blueprint.response(202)
 def delete(user_id: str) -> dict[str, str]:
     """Delete a user with everything that is theirs; done when the answer comes."""
-    users.remove(session(), caller(), path_id(user_id, "user_id"))
+    users.remove(session(), actor(), path_id(user_id, "user_id"), services().now())
     return {"detail": "User deletion started", "request_id": str(uuid.uuid4())}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 
 class WireSchema(Schema):
@@ -78,3 +78,24 @@ class Instant(fields.Field[datetime]):
             return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
         except (TypeError, ValueError, OverflowError):
             raise ValidationError({"kind": "datetime_parsing", "text": "Input should be a valid datetime"}) from None
+
+
+def between(least: int, most: int) -> list[validate.Validator]:
+    """Return validators for a range, with pydantic's wordings and context."""
+    low = {"kind": "greater_than_equal", "text": f"Input should be greater than or equal to {least}",
+           "context": {"ge": least}}  # fmt: skip
+    high = {"kind": "less_than_equal", "text": f"Input should be less than or equal to {most}",
+            "context": {"le": most}}  # fmt: skip
+    return [Bound(least=least, message=low), Bound(most=most, message=high)]
+
+
+class Bound(validate.Validator):
+    """One end of a range, with its own wording."""
+
+    def __init__(self, *, message: dict[str, Any], least: int | None = None, most: int | None = None) -> None:
+        self.message, self.least, self.most = message, least, most
+
+    def __call__(self, value: int) -> int:
+        if (self.least is not None and value < self.least) or (self.most is not None and value > self.most):
+            raise ValidationError(self.message)
+        return value

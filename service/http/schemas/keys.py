@@ -1,18 +1,75 @@
-"""API keys on the wire (contract 1.4)."""
+"""API keys on the wire (contract 1.4); everything below ``created_at`` is Keyturn's own addition."""
 
 from __future__ import annotations
 
-from marshmallow import fields
+from datetime import timedelta
+from typing import Any
 
-from service.domain.keys import NAME_LENGTH, masked
-from service.http.schemas.fields import Instant, Text, WireSchema
+from marshmallow import fields, post_load
+
+from service.domain.keys import NAME_LENGTH, KeyRules, NewKey, is_stale, masked, rights_of
+from service.domain.permissions import Rate, Scope, rights_from
+from service.domain.usage import MOST_DAYS
+from service.http.schemas.fields import Flag, Instant, Text, WireSchema, between
+from service.storage.keys import ApiKey
+
+_SCOPES = {"description": "null: all that the owner may do; []: nothing", "enum": [scope.value for scope in Scope]}
 
 
-class NewKeySchema(WireSchema):
+class RateSchema(WireSchema):
+    """So many requests in so many seconds."""
+
+    requests = fields.Integer(required=True, strict=True)
+    window_seconds = fields.Integer(required=True, strict=True)
+
+    @post_load
+    def build(self, data: dict[str, int], **_: Any) -> Rate:
+        """Make the domain's own."""
+        return Rate(data["requests"], data["window_seconds"])
+
+
+class _RightsSchema(WireSchema):
+    scopes = fields.List(Text(), allow_none=True, metadata=_SCOPES)
+    flows = fields.List(Text(), allow_none=True, metadata={"description": "ids; null: all flows; []: none"})
+    networks = fields.List(Text(), allow_none=True, metadata={"description": "CIDR; null: anywhere; []: nowhere"})
+    rate_limit = fields.Nested(RateSchema, allow_none=True)
+    max_parallel_runs = fields.Integer(allow_none=True, strict=True)
+
+
+class NewKeySchema(_RightsSchema):
     """What a new key may be given."""
 
     name = Text(allow_none=True, load_default=None, longest=NAME_LENGTH)
     expires_at = Instant(allow_none=True, load_default=None)
+
+    @post_load
+    def build(self, data: dict[str, Any], **_: Any) -> NewKey:
+        """Make the domain's own."""
+        rights = rights_from(
+            data.get("scopes"), data.get("flows"), data.get("networks"), data.get("rate_limit"),
+            data.get("max_parallel_runs"),
+        )  # fmt: skip
+        return NewKey(data["name"], data["expires_at"], rights)
+
+
+class KeyChangesSchema(_RightsSchema):
+    """Part of a key; what is absent stays."""
+
+    name = Text(allow_none=True, longest=NAME_LENGTH)
+    is_active = Flag()
+    expires_at = Instant(allow_none=True)
+
+    @post_load
+    def build(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Name things as the domain does."""
+        rights = rights_from(
+            data.get("scopes"), data.get("flows"), data.get("networks"), data.get("rate_limit"),
+            data.get("max_parallel_runs"),
+        )  # fmt: skip
+        sent = {"scopes": "scopes", "flows": "flows", "networks": "networks", "rate_limit": "rate",
+                "max_parallel_runs": "max_parallel"}  # fmt: skip
+        changes = {ours: getattr(rights, ours) for theirs, ours in sent.items() if theirs in data}
+        return changes | {name: data[name] for name in ("name", "is_active", "expires_at") if name in data}
 
 
 class KeySchema(WireSchema):
@@ -24,18 +81,18 @@ class KeySchema(WireSchema):
     is_active = fields.Boolean()
     expires_at = Instant(allow_none=True)
     id = fields.UUID()
-    api_key: fields.Field[str] = fields.Function(masked)
+    api_key = fields.String()
     user_id = fields.UUID()
     created_at = Instant()
-
-
-class MadeKeySchema(KeySchema):
-    """A key at the one moment when it can be read."""
-
-    class Meta:
-        exclude = ("created_at",)
-
-    api_key: fields.Field[str] = fields.String()
+    scopes = fields.List(fields.String(), allow_none=True)
+    flows = fields.List(fields.String(), allow_none=True)
+    networks = fields.List(fields.String(), allow_none=True)
+    rate_limit = fields.Nested(RateSchema, allow_none=True)
+    max_parallel_runs = fields.Integer(allow_none=True)
+    rotated_at = Instant(allow_none=True)
+    former_valid_until = Instant(allow_none=True)
+    is_expired = fields.Boolean()
+    is_stale = fields.Boolean()
 
 
 class KeyListSchema(WireSchema):
@@ -44,6 +101,47 @@ class KeyListSchema(WireSchema):
     total_count = fields.Integer()
     user_id = fields.UUID()
     api_keys = fields.List(fields.Nested(KeySchema))
+
+
+class KeyQuerySchema(WireSchema):
+    """Which keys."""
+
+    stale = fields.Boolean(load_default=False)
+
+
+class RotationSchema(WireSchema):
+    """How a key is rotated."""
+
+    grace_seconds = fields.Integer(load_default=0, strict=True)
+
+    @post_load
+    def build(self, data: dict[str, int], **_: Any) -> timedelta:
+        """Give the grace as a duration."""
+        # Far more than any operator allows, and few enough for a duration.
+        return timedelta(seconds=max(-1, min(data["grace_seconds"], 10**10)))
+
+
+class UsageQuerySchema(WireSchema):
+    """How many days, today included."""
+
+    days = fields.Integer(load_default=30, validate=between(1, MOST_DAYS))
+
+
+class UsageDaySchema(WireSchema):
+    """The answers of one day (UTC)."""
+
+    date = fields.Date()
+    total = fields.Integer()
+    statuses = fields.Dict(keys=fields.String(), values=fields.Integer())
+
+
+class UsageSchema(WireSchema):
+    """The uses of a key; ``days`` has no entry for a day without a request."""
+
+    api_key_id = fields.UUID()
+    total_uses = fields.Integer()
+    last_used_at = Instant(allow_none=True)
+    days = fields.List(fields.Nested(UsageDaySchema))
 
 
 class StoreKeySchema(WireSchema):
@@ -56,3 +154,19 @@ class DetailSchema(WireSchema):
     """A sentence."""
 
     detail = fields.String()
+
+
+def key_body(row: ApiKey, now: Any, rules: KeyRules, key: str | None = None) -> dict[str, Any]:
+    """Return a key as ``KeySchema`` dumps it; ``key`` is its text, at the one moment when it can be read."""
+    rate = rights_of(row).rate
+    names = ("name", "last_used_at", "total_uses", "is_active", "expires_at", "id", "user_id", "created_at", "scopes",
+             "flows", "networks", "rotated_at")  # fmt: skip
+    former = row.former_until
+    return {name: getattr(row, name) for name in names} | {
+        "api_key": key or masked(row),
+        "rate_limit": rate and {"requests": rate.requests, "window_seconds": rate.seconds},
+        "max_parallel_runs": row.max_parallel,
+        "former_valid_until": former if former is not None and former > now else None,
+        "is_expired": row.expires_at is not None and row.expires_at <= now,
+        "is_stale": is_stale(row, now, rules),
+    }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import fields
 
 from service.domain.identity import Account
-from service.http.schemas.fields import Flag, Instant, Text, WireSchema
+from service.http.schemas.fields import Flag, Instant, Text, WireSchema, between
 
 
 class OptinsSchema(WireSchema):
@@ -92,31 +92,10 @@ class PasswordResetSchema(WireSchema):
     password = Text(required=True)
 
 
-def _between(least: int, most: int) -> list[validate.Validator]:
-    # Wordings and context are pydantic's.
-    low = {"kind": "greater_than_equal", "text": f"Input should be greater than or equal to {least}",
-           "context": {"ge": least}}  # fmt: skip
-    high = {"kind": "less_than_equal", "text": f"Input should be less than or equal to {most}",
-            "context": {"le": most}}  # fmt: skip
-    return [Bound(least=least, message=low), Bound(most=most, message=high)]
-
-
-class Bound(validate.Validator):
-    """One end of a range, with its own wording."""
-
-    def __init__(self, *, message: dict[str, Any], least: int | None = None, most: int | None = None) -> None:
-        self.message, self.least, self.most = message, least, most
-
-    def __call__(self, value: int) -> int:
-        if (self.least is not None and value < self.least) or (self.most is not None and value > self.most):
-            raise ValidationError(self.message)
-        return value
-
-
 class UserQuerySchema(WireSchema):
     """Which page of users."""
 
-    skip = fields.Integer(load_default=0, validate=_between(0, 2**31))
-    limit = fields.Integer(load_default=10, validate=_between(1, 200))
+    skip = fields.Integer(load_default=0, validate=between(0, 2**31))
+    limit = fields.Integer(load_default=10, validate=between(1, 200))
     search = Text(load_default=None, allow_none=True)
     username = Text(load_default=None, allow_none=True)

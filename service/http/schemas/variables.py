@@ -39,3 +39,17 @@ class VariableUpdateSchema(WireSchema):
     value = Text()
     type = Text()
     default_fields = fields.List(Text(longest=255))
+
+
+class ExplanationSchema(WireSchema):
+    """Where the value of one field of a flow would come from."""
+
+    node_id = fields.String()
+    component = fields.String()
+    field = fields.String()
+    variable = fields.String()
+    type = fields.String(allow_none=True)
+    source = fields.String(allow_none=True, metadata={"enum": ["user", "env", "environment", None]})
+    header = fields.String()
+    required = fields.Boolean()
+    problem = fields.String(allow_none=True)

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from service.app import create_app
 from service.domain import keys
+from service.domain.audit import BOOT
 from service.settings import Settings
 from service.storage import User
 from tests.conftest import PASSWORD, SECRET, SUPERUSER
@@ -94,7 +95,7 @@ def newcomer(app: Flask, *, is_superuser: bool = False) -> Api:
         )  # fmt: skip
         session.add(user)
         session.flush()
-        _, key = keys.create(session, user.id, "test", None, now)
+        _, key = keys.create(session, BOOT, user.id, keys.NewKey("test", None), now)
         user_id = str(user.id)
         session.commit()
     return Api(app, key, user_id)

@@ -1,0 +1,77 @@
+"""Limits of a key, on the wire: counted before the view, told in headers after it.
+
+Headers: ``RateLimit-Policy`` and ``RateLimit`` as draft-ietf-httpapi-ratelimit-headers-10 has them;
+``Keyturn-Key-Expires`` is our own, an HTTP date, sent when a key (or the former secret of a rotated one) is near its
+end.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+from flask import Response, g
+from werkzeug.http import http_date
+
+from service.domain.errors import TooManyAttempts
+from service.domain.identity import Identity
+from service.domain.ports import Standing
+from service.domain.runs import KeySlot
+from service.http.db import Services, abandon, services
+
+EXPIRES_HEADER = "Keyturn-Key-Expires"
+
+
+def count(identity: Identity, own: Services) -> None:
+    """Count a request of a key with a limit.
+
+    Raises:
+        TooManyAttempts: the window is full.
+        LimitsAway: it cannot be counted, and the operator wants it refused then.
+    """
+    rate = identity.rights.rate if identity.rights is not None else None
+    if rate is None:
+        return
+    abandon()  # counting may write, and SQLite has one writer
+    standing = own.request_limits.hit(f"key:{identity.key_id}", rate.requests, rate.seconds)
+    g.rate_limit_headers = (
+        ("RateLimit-Policy", f'"key";q={rate.requests};w={rate.seconds}'),
+        ("RateLimit", _standing(standing)),
+    )
+    if not standing.allowed:
+        raise TooManyAttempts(standing.resets, "This API key has used up its requests. Please try again later.")
+
+
+def slot_of(identity: Identity, own: Services) -> KeySlot | None:
+    """Return what holds the runs of a key to their number; None: there is no such limit."""
+    most = identity.rights.max_parallel if identity.rights is not None else None
+    if most is None:
+        return None
+    # Whoever dies in a run gives its place back by the end of the lease.
+    return KeySlot(own.run_limits, f"runs:{identity.key_id}", most, own.settings.run_timeout * 2 + 60)
+
+
+def warn_of_end(identity: Identity, own: Services) -> None:
+    """Remember to tell the client that its key is near its end."""
+    if identity.expires_at is not None and identity.expires_at - own.now() < timedelta(
+        days=own.settings.key_warning_days
+    ):
+        g.key_expires = http_date(identity.expires_at)
+
+
+def finish(response: Response) -> Response:
+    """Count the answer, and add the headers that are due."""
+    key_id = g.get("used_key")
+    if key_id is not None:
+        own = services()
+        own.usage.answered(key_id, own.now().date(), response.status_code)
+    for name, value in g.get("rate_limit_headers", ()):
+        response.headers[name] = value
+    expires = g.get("key_expires")
+    if expires is not None:
+        response.headers[EXPIRES_HEADER] = expires
+    return response
+
+
+def _standing(standing: Standing) -> str:
+    return f'"key";r={standing.remaining};t={max(1, math.ceil(standing.resets))}'
