@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Any
 
 from sqlalchemy import Engine, case, or_, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -91,16 +92,10 @@ class UsageCounter(Periodic):
             begin_write(session)
             # In one order everywhere, so that two workers cannot wait for each other.
             for key_id, uses in sorted(pending.items()):
-                later = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < uses.last)
                 known = session.execute(
                     update(ApiKey)
                     .where(ApiKey.id == key_id)
-                    .values(
-                        total_uses=ApiKey.total_uses + uses.count,
-                        last_used_at=case((later, uses.last), else_=ApiKey.last_used_at)
-                        if uses.last
-                        else ApiKey.last_used_at,
-                    )
+                    .values(total_uses=ApiKey.total_uses + uses.count, **_latest(uses.last))
                     .returning(ApiKey.id)
                     .execution_options(synchronize_session=False)
                 ).scalar()
@@ -123,3 +118,11 @@ class UsageCounter(Periodic):
             for key_id, uses in pending.items():
                 uses.add(self._pending.get(key_id, _Uses()))
                 self._pending[key_id] = uses
+
+
+def _latest(at: datetime | None) -> dict[str, Any]:
+    """What sets the last use, unless another worker has written a later one."""
+    if at is None:
+        return {}
+    later = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < at)
+    return {"last_used_at": case((later, at), else_=ApiKey.last_used_at)}

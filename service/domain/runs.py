@@ -295,7 +295,7 @@ class _OwnersFlows:
                 only=self._only,
             )  # fmt: skip
         running = prepared.start(RunSpec(str(prepared.flow_id), prepared.session_id, spec, "any"))
-        return _outputs(running)
+        return finished(running)
 
 
 def events(prepared: Prepared, asked: RunRequest) -> Running:
@@ -309,7 +309,7 @@ def events(prepared: Prepared, asked: RunRequest) -> Running:
 
 def result(prepared: Prepared, asked: RunRequest) -> dict[str, Any]:
     """Run to the end and return ``{"session_id", "outputs"}``."""
-    return {"session_id": prepared.session_id, "outputs": _outputs(events(prepared, asked))}
+    return {"session_id": prepared.session_id, "outputs": finished(events(prepared, asked))}
 
 
 def advanced(prepared: Prepared, inputs: list[RunInput], outputs: list[str]) -> dict[str, Any]:
@@ -318,11 +318,11 @@ def advanced(prepared: Prepared, inputs: list[RunInput], outputs: list[str]) -> 
     for one in inputs:
         spec = RunSpec(str(prepared.flow_id), prepared.session_id, one, output_type="debug" if outputs else "any",
                        outputs=tuple(outputs) or None)  # fmt: skip
-        found.extend(_outputs(prepared.start(spec)))
+        found.extend(finished(prepared.start(spec)))
     return {"session_id": prepared.session_id, "outputs": found}
 
 
-def _outputs(running: Running) -> list[Any]:
+def finished(running: Running) -> list[Any]:
     """Run to the end and return what the last event brings."""
     last: Event | None = None
     try:
@@ -330,8 +330,8 @@ def _outputs(running: Running) -> list[Any]:
             pass
     finally:
         running.close()
-    outputs: Any = last.data["outputs"] if last is not None else []
-    return list(outputs)
+    found: Any = last.data["outputs"] if last is not None else []
+    return list(found)
 
 
 def in_background(work: Callable[[], object]) -> None:

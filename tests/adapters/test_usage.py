@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from sqlalchemy import URL, Engine, select, text
@@ -16,7 +16,7 @@ from service.adapters.usage import UsageCounter
 from service.domain import keys
 from service.domain.audit import BOOT
 from service.settings import Settings
-from service.storage import ApiKey, User
+from service.storage import ApiKey, KeyUsage, User
 from service.storage.engine import create_engine
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -130,6 +130,35 @@ def test_the_use_of_a_key_that_is_gone_hurts_nobody(engine: Engine, counter: Usa
     counter.record(key_id, NOW)
     counter.flush()
     assert uses(engine, key_id)[0] == 1
+
+
+def test_answers_are_counted_by_day_and_status(engine: Engine, counter: UsageCounter, key_id: uuid.UUID) -> None:
+    for status in (200, 200, 404):
+        counter.answered(key_id, NOW.date(), status)
+    counter.flush()
+    counter.answered(key_id, NOW.date(), 200)
+    counter.flush()
+    assert answers(engine, key_id) == {(NOW.date(), 200): 3, (NOW.date(), 404): 1}
+
+
+def test_an_answer_alone_is_no_use(engine: Engine, counter: UsageCounter, key_id: uuid.UUID) -> None:
+    counter.answered(key_id, NOW.date(), 200)
+    counter.flush()
+    assert uses(engine, key_id) == (0, None)
+
+
+def test_the_latest_use_stays_the_latest(engine: Engine, counter: UsageCounter, key_id: uuid.UUID) -> None:
+    counter.record(key_id, NOW)
+    counter.flush()
+    counter.record(key_id, NOW - timedelta(hours=1))
+    counter.flush()
+    assert uses(engine, key_id) == (2, NOW)
+
+
+def answers(engine: Engine, key_id: uuid.UUID) -> dict[tuple[date, int], int]:
+    with Session(engine) as session:
+        rows = session.scalars(select(KeyUsage).where(KeyUsage.key_id == key_id))
+        return {(row.day, row.status): row.count for row in rows}
 
 
 def rename(engine: Engine, name: str, to: str) -> None:

@@ -74,6 +74,11 @@ DIFFERENCES = {
 }  # fmt: skip
 
 
+#: What Keyturn adds to a key (docs/keys.md); ``created_at`` is Langflow's, which leaves it out of a new key only.
+OF_KEYS = {"scopes", "flows", "networks", "rate_limit", "max_parallel_runs", "rotated_at", "former_valid_until",
+           "is_expired", "is_stale"}  # fmt: skip
+
+
 class Replay:
     """Sends the exchanges as the callers of the recording, and keeps what the later ones need."""
 
@@ -152,6 +157,15 @@ class Replay:
         self.secrets["user token"] = login.json["access_token"]
 
 
+def without_additions(tag: str, answer: Json) -> Json:
+    """Leave out what Keyturn adds to keys on purpose."""
+    if not tag.startswith(("apikey.list", "apikey.create")):
+        return answer
+    added = OF_KEYS | ({"created_at"} if tag.startswith("apikey.create") else set())
+    return {name: [one for one in value if one not in added] if name in {"keys", "items"} else value
+            for name, value in answer.items()}  # fmt: skip
+
+
 def summary(response: TestResponse, names: dict[str, str]) -> Json:
     """Write an answer down as the recording does: the detail, or the names of the fields."""
     if response.mimetype == "text/event-stream":
@@ -183,7 +197,7 @@ def test_every_recorded_exchange_is_answered_as_recorded_or_as_the_table_says(re
     for exchange in EXCHANGES:
         tag = exchange["tag"]
         response = replay.send(exchange)
-        answered[tag] = (response.status_code, summary(response, replay.names))
+        answered[tag] = (response.status_code, without_additions(tag, summary(response, replay.names)))
         ours = DIFFERENCES.get(tag)
         expected[tag] = (ours.status, ours.answer) if ours else (exchange["status"], exchange["answer"])
     assert {tag: it for tag, it in answered.items() if it != expected[tag]} == {}

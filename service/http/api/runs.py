@@ -69,7 +69,9 @@ def webhook(flow_id: str) -> Response:
     payload = request.get_data(cache=True).decode("utf-8", "replace")
     asked = runs.RunRequest(session_id=f"webhook-{uuid.uuid4()}", output_type="any", payload=payload)
     prepared = _prepared(flow_id, asked)
-    runs.in_background(lambda: _log_failure(prepared, asked))
+    # Started here, so that a key with too many runs is told so; what happens on the way is in the log.
+    running = runs.events(prepared, asked)
+    runs.in_background(lambda: _log_failure(running, prepared.flow_id))
     accepted = jsonify({"message": "Task started in the background", "status": "in progress"})
     accepted.status_code = 202
     return accepted
@@ -136,10 +138,10 @@ def _load(schema: Schema, body: Any) -> dict[str, Any]:
     return loaded
 
 
-def _log_failure(prepared: runs.Prepared, asked: runs.RunRequest) -> None:
+def _log_failure(running: runs.Running, flow_id: uuid.UUID) -> None:
     try:
-        runs.result(prepared, asked)
+        runs.finished(running)
     except DomainError as error:
-        log.warning("a run started by a webhook of flow %s failed: %s", prepared.flow_id, error)
+        log.warning("a run started by a webhook of flow %s failed: %s", flow_id, error)
     except Exception:
-        log.exception("a run started by a webhook of flow %s failed unexpectedly", prepared.flow_id)
+        log.exception("a run started by a webhook of flow %s failed unexpectedly", flow_id)
