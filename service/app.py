@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,8 @@ from service.adapters.refusals import RefusalLog
 from service.adapters.usage import UsageCounter
 from service.adapters.web import GuardedClient
 from service.domain.accounts import Lifetimes
-from service.domain.keys import KeyRules
 from service.domain.policy import Era, Policy
-from service.domain.ports import LimitStore
+from service.domain.ports import LimitStore, Snapshots, Vault
 from service.domain.runs import FlowRunner
 from service.domain.sign_in import SignInLimits
 from service.engine import EmbeddedEngine, Limits, Outside
@@ -98,20 +97,9 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
     vault, _ = boot.open_vault(settings)
     url = settings.database_url
     cached = url.get_backend_name() == "sqlite" and not is_memory(url)
-    fallback = settings.environment if settings.fallback_to_env_var else {}
-    models = providers(
-        openai_base_url=settings.openai_base_url,
-        anthropic_base_url=settings.anthropic_base_url,
-        google_base_url=settings.google_base_url,
-        groq_base_url=settings.groq_base_url,
-        ollama_base_url=settings.ollama_base_url,
-        azure_endpoint=settings.azure_openai_endpoint,
-        azure_api_version=settings.azure_openai_api_version,
-        allowed_base_urls=settings.model_base_urls,
-        timeout=settings.model_timeout,
-    )
     snapshots = DataVersionCache(Path(url.database or "")) if cached else NoCache()
     messages = MessageWriter(engine)
+    models = model_providers(settings)
     limits = _limits_of_keys(settings, engine, now)
     return db.Services(
         settings=settings,
@@ -122,12 +110,7 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
         lifetimes=Lifetimes(settings.access_token_seconds, settings.refresh_token_seconds),
         vault=vault,
         hasher=Argon2Hasher(),
-        key_rules=KeyRules(
-            longest_life=timedelta(days=settings.key_max_days) if settings.key_max_days else None,
-            longest_grace=timedelta(seconds=settings.key_rotation_grace_seconds),
-            stale_after=timedelta(days=settings.key_stale_days),
-            rotation_secret=vault.rotation_secret,
-        ),
+        key_rules=boot.key_rules(settings, vault),
         limits=limits,
         request_limits=limits.of(settings.request_limit_when_away),
         run_limits=limits.of(settings.run_limit_when_away),
@@ -143,17 +126,40 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
         usage=UsageCounter(engine),
         messages=messages,
         models=models,
-        runner=FlowRunner(
-            EmbeddedEngine(_outside(settings, models), _limits(settings)),
-            vault,
-            snapshots,
-            fallback,
-            sessionmaker(engine),
-            messages,
-            max_parallel=settings.max_parallel_runs,
-            max_depth=settings.max_subflow_depth,
-        ),
+        runner=flow_runner(settings, engine, vault, models=models, snapshots=snapshots, messages=messages),
         now=now,
+    )
+
+
+def model_providers(settings: Settings) -> Providers:
+    """The model providers, each at its address."""
+    return providers(
+        openai_base_url=settings.openai_base_url,
+        anthropic_base_url=settings.anthropic_base_url,
+        google_base_url=settings.google_base_url,
+        groq_base_url=settings.groq_base_url,
+        ollama_base_url=settings.ollama_base_url,
+        azure_endpoint=settings.azure_openai_endpoint,
+        azure_api_version=settings.azure_openai_api_version,
+        allowed_base_urls=settings.model_base_urls,
+        timeout=settings.model_timeout,
+    )
+
+
+def flow_runner(
+    settings: Settings, engine: Engine, vault: Vault, *, models: Providers | None = None,
+    snapshots: Snapshots | None = None, messages: MessageWriter | None = None,
+) -> FlowRunner:  # fmt: skip
+    """What runs flows, and explains what they need; commands on the console leave out what only a server has."""
+    return FlowRunner(
+        EmbeddedEngine(_outside(settings, models or model_providers(settings)), _limits(settings)),
+        vault,
+        snapshots or NoCache(),
+        settings.environment if settings.fallback_to_env_var else {},
+        sessionmaker(engine),
+        messages or MessageWriter(engine),
+        max_parallel=settings.max_parallel_runs,
+        max_depth=settings.max_subflow_depth,
     )
 
 

@@ -22,11 +22,12 @@ from sqlalchemy import URL, Connection, Engine, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from service import __version__
+from service import __version__, declaration
 from service.adapters.passwords import Argon2Hasher
 from service.adapters.vault import CHECK_TEXT, FernetVault, secret_from
 from service.domain import audit, flows, users, variables
 from service.domain.errors import NotDecryptable
+from service.domain.keys import KeyRules
 from service.domain.usernames import by_name
 from service.settings import Settings, SettingsError
 from service.storage import ApiKey, Base, Flow, SecretCheck, User, schema
@@ -55,8 +56,12 @@ class Facts:
     made_password: str | None = field(default=None, repr=False)
 
 
-def open_vault(settings: Settings) -> tuple[FernetVault, str]:
-    """Return the vault, and where its secret comes from."""
+def secret_of(settings: Settings) -> tuple[str, str]:
+    """Return the server's secret, and where it comes from.
+
+    Raises:
+        BootError: the file cannot be read or made, or is too short.
+    """
     try:
         secret, source = secret_from(settings.config_dir, settings.secret_key)
     except OSError as error:
@@ -66,7 +71,37 @@ def open_vault(settings: Settings) -> tuple[FernetVault, str]:
         ) from None
     if len(secret) < 32:
         raise BootError(f"{source} holds fewer than 32 characters: restore it from your backup")
+    return secret, source
+
+
+def open_vault(settings: Settings) -> tuple[FernetVault, str]:
+    """Return the vault, and where its secret comes from."""
+    secret, source = secret_of(settings)
     return FernetVault(secret, settings.previous_secret_keys), source
+
+
+def has_no_users(settings: Settings) -> bool:
+    """Say whether the database is empty: it has no schema of ours, or nobody in it."""
+    engine = open_engine(settings)
+    try:
+        with engine.connect() as connection:
+            if schema.database_version(connection) is None:
+                return True
+            return connection.scalar(select(User.id).limit(1)) is None
+    except DBAPIError as error:
+        raise BootError(_unreachable(settings.database_url, error)) from None
+    finally:
+        engine.dispose()
+
+
+def key_rules(settings: Settings, vault: FernetVault) -> KeyRules:
+    """What the operator allows of keys."""
+    return KeyRules(
+        longest_life=timedelta(days=settings.key_max_days) if settings.key_max_days else None,
+        longest_grace=timedelta(seconds=settings.key_rotation_grace_seconds),
+        stale_after=timedelta(days=settings.key_stale_days),
+        rotation_secret=vault.rotation_secret,
+    )
 
 
 def prepare(settings: Settings, *, started: bool = False) -> Facts:
@@ -88,6 +123,7 @@ def prepare(settings: Settings, *, started: bool = False) -> Facts:
                 begin_write(session)
                 _check_secret(session, vault, source)
                 password = _bootstrap(session, settings, vault)
+                _declare(session, settings, vault)
                 if started:
                     _tell_policy(session, settings)
                 session.commit()
@@ -233,6 +269,16 @@ def _bootstrap(session: Session, settings: Settings, vault: FernetVault) -> str 
     if settings.demo_flows:
         _load_demo_flows(session, owner, now)
     return made
+
+
+def _declare(session: Session, settings: Settings, vault: FernetVault) -> None:
+    if settings.bootstrap_file is None:
+        return
+    try:
+        declared = declaration.read(settings.bootstrap_file, settings.bootstrap_environment)
+        declaration.apply(session, declared, vault, Argon2Hasher(), key_rules(settings, vault), datetime.now(UTC))
+    except declaration.DeclarationError as error:
+        raise BootError(f"KEYTURN_BOOTSTRAP_FILE {settings.bootstrap_file}: {error}") from None
 
 
 def _tell_policy(session: Session, settings: Settings) -> None:

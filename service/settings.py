@@ -145,6 +145,8 @@ class Settings:
     key_rotation_grace_seconds: int = 604_800
 
     bootstrap_file: Path | None = None
+    #: The values of the names that the bootstrap file refers to as ``env:NAME``.
+    bootstrap_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     store_environment_variables: bool = True
     variables_from_environment: tuple[str, ...] = VARIABLES_FROM_ENVIRONMENT
@@ -227,6 +229,7 @@ class Settings:
             **(fields | given),
             # Only the names that flows may see: the rest of the environment stays out of reach.
             environment={n: values[n] for n in fields["variables_from_environment"] if values.get(n, "").strip()},
+            bootstrap_environment=_referred_to(fields["bootstrap_file"], values),
             without_effect=tuple(sorted(filter(_has_no_effect, values))),
         )
         if problems := list(settings.contradictions()):
@@ -287,6 +290,14 @@ def _read_env_file(path: Path | None) -> dict[str, str]:
     if not chosen.is_file():
         return {}
     return {name: value for name, value in dotenv_values(chosen).items() if value is not None}
+
+
+def _referred_to(bootstrap_file: Path | None, values: Mapping[str, str]) -> dict[str, str]:
+    """Return the values that a bootstrap file names; the rest of the environment stays out of its reach."""
+    if bootstrap_file is None or not bootstrap_file.is_file():
+        return {}
+    names = set(re.findall(r"env:([A-Za-z_][A-Za-z0-9_]*)", bootstrap_file.read_text("utf-8", "replace")))
+    return {name: values[name] for name in names if name in values and not RESERVED_VARIABLE_NAMES.match(name)}
 
 
 @cache

@@ -9,6 +9,7 @@ import click
 
 from service import __version__
 from service.boot import BootError
+from service.cli import audit, flows, keys, secrets, users, variables
 from service.cli.db import db
 from service.cli.keys import api_key
 from service.cli.quickstart import quickstart
@@ -60,5 +61,8 @@ def main(ctx: click.Context, env_file: Path | None) -> None:
     ctx.obj = env_file
 
 
-for command in (run, quickstart, api_key, superuser, db):
+for command in (
+    run, quickstart, api_key, keys.group, users.group, variables.group, flows.group, audit.group, secrets.group,
+    superuser, db,
+):  # fmt: skip
     main.add_command(command)

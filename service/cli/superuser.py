@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import hmac
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from service.cli.options import env_file_option, read_settings, the_superuser, workplace
+from service import boot
+from service.cli.options import (
+    BreakGlassRefused,
+    ask_for_login,
+    env_file_option,
+    read_secret,
+    read_settings,
+    the_superuser,
+    workplace,
+)
 from service.domain import users
-from service.domain.audit import Actor
+from service.domain.audit import CONSOLE, Actor
 from service.domain.errors import Forbidden
 from service.storage.base import utc_now
 
@@ -16,18 +27,32 @@ from service.storage.base import utc_now
 @click.command("superuser")
 @env_file_option
 @click.option("--username", prompt=True, help="Name of the new superuser.")
-def superuser(env_file: Path | None, username: str) -> None:
-    """Make a superuser; the password is asked for and never an argument.
+@click.option("--break-glass", is_flag=True, help="Nobody knows a superuser's password: give the server's secret.")
+def superuser(env_file: Path | None, username: str, break_glass: bool) -> None:
+    """Make a superuser; passwords are asked for, or read from standard input, and never an argument.
 
-    Needs an existing superuser's password (LANGFLOW_SUPERUSER_PASSWORD, or it asks): whoever merely has a
-    shell cannot make one (CVE-2025-57760).
+    Needs an existing superuser's password (LANGFLOW_SUPERUSER_PASSWORD, or it asks), or --break-glass and the
+    server's secret, or an empty database: whoever merely has a shell cannot make one (CVE-2025-57760). Each is in
+    the audit trail.
     """
     settings = read_settings(env_file)
     if not settings.enable_superuser_cli:
         raise Forbidden("LANGFLOW_ENABLE_SUPERUSER_CLI is off")
+    first = boot.has_no_users(settings)
+    secret = read_secret("Secret key of the server") if break_glass and not first else None
+    login = None if break_glass or first else ask_for_login(settings)
+    password = read_secret("New password", twice=True)
+    if first:
+        # The server's own first superuser, under the name and password that are wanted here.
+        settings = replace(settings, superuser=username, superuser_password=password)
     with workplace(settings) as place:
-        maker = the_superuser(place, settings)
-        password = click.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
-        new = users.NewUser(username, password, is_active=True, is_superuser=True)
-        users.create(place.session, Actor.at_the_console(maker), new, place.hasher, utc_now())
+        by = CONSOLE
+        if secret is not None and not hmac.compare_digest(secret.encode(), boot.secret_of(settings)[0].encode()):
+            raise BreakGlassRefused("That is not the server's secret key")
+        if login is not None:
+            by = Actor.at_the_console(the_superuser(place, login))
+        if not first:
+            new = users.NewUser(username, password, is_active=True, is_superuser=True)
+            how = {"reason": "break glass"} if break_glass else None
+            users.create(place.session, by, new, place.hasher, utc_now(), how)
     click.echo(f"Superuser {username} made.")

@@ -12,6 +12,8 @@ PREFIX = "sk-"
 SHOWN = 8
 _RANDOM_LENGTH = 43
 _CHECKSUM_LENGTH = 6
+#: How long a key of Langflow is, which has no checksum.
+PLAIN_LENGTH = len(PREFIX) + _RANDOM_LENGTH
 #: How long a key is at most.
 LENGTH = len(PREFIX) + _RANDOM_LENGTH + 1 + _CHECKSUM_LENGTH
 _ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")

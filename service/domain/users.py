@@ -32,8 +32,9 @@ class NewUser:
     optins: Mapping[str, bool] | None = None
 
 
-def create(session: Session, by: Actor, new: NewUser, hasher: PasswordHasher, now: datetime) -> User:
-    """Make a user.
+def create(session: Session, by: Actor, new: NewUser, hasher: PasswordHasher, now: datetime,
+           details: Mapping[str, Any] | None = None) -> User:  # fmt: skip
+    """Make a user; ``details`` are what the audit trail says beside who it is.
 
     Raises:
         Invalid: the name or the password has not the right shape.
@@ -53,7 +54,7 @@ def create(session: Session, by: Actor, new: NewUser, hasher: PasswordHasher, no
     )
     session.add(user)
     _flush_name(session)
-    audit.record(session, by, Action.USER_CREATED, now, _subject(user), _described(user))
+    audit.record(session, by, Action.USER_CREATED, now, _subject(user), _described(user) | dict(details or {}))
     return user
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from flask import Request
 
-from service.domain import accounts, key_text, keys
+from service.domain import accounts, key_records, key_text
 from service.domain.errors import CredentialRefused, KeyRefused, TokenRefused
 from service.domain.identity import Identity
 from service.http.db import Services, session
@@ -95,7 +95,7 @@ def _by_key(value: str, services: Services, address: str | None) -> Identity:
         raise CredentialRefused("Invalid API key")
     digest = key_text.digest(value)
     version = services.keys.version()
-    record: keys.KeyRecord | None = services.keys.get(digest, version)
+    record: key_records.KeyRecord | None = services.keys.get(digest, version)
     if record is None:
         record = _looked_up(value, digest, version, services)
     if record is None:
@@ -108,12 +108,12 @@ def _by_key(value: str, services: Services, address: str | None) -> Identity:
     return Identity(record.account, "key", record.id, record.rights, record.expires_at)
 
 
-def _looked_up(value: str, digest: str, version: int | None, services: Services) -> keys.KeyRecord | None:
+def _looked_up(value: str, digest: str, version: int | None, services: Services) -> key_records.KeyRecord | None:
     # Judged by form before anything is asked of the database: junk must cost no query.
     if not key_text.is_well_formed(value):
         return None
     with services.engine.connect() as connection:
-        record = keys.find(connection, digest)
+        record = key_records.find(connection, digest)
     if record is not None:
         services.keys.put(digest, version, record)
     return record

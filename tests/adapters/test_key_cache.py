@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from service import boot
 from service.adapters import key_cache
 from service.adapters.key_cache import DataVersionCache, NoCache
-from service.domain import keys
+from service.domain import key_records, keys
 from service.domain.audit import BOOT
 from service.settings import Settings
 from service.storage import ApiKey, User
@@ -48,9 +48,9 @@ def digest(engine: Engine) -> str:
         return row.digest
 
 
-def look_up(engine: Engine, digest: str) -> keys.KeyRecord | None:
+def look_up(engine: Engine, digest: str) -> key_records.KeyRecord | None:
     with engine.connect() as connection:
-        return keys.find(connection, digest)
+        return key_records.find(connection, digest)
 
 
 def revoke(engine: Engine, digest: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import request
 
-from service.domain import keys, usage
+from service.domain import keys, rotation, usage
 from service.domain.keys import NewKey
 from service.http.db import services, session
 from service.http.parsing import Blueprint, path_id
@@ -78,7 +78,7 @@ def update(body: dict[str, Any], api_key_id: str) -> dict[str, Any]:
 def rotate(grace: timedelta, api_key_id: str) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Give a key a new secret under the same id; a retry with the same ``Idempotency-Key`` gives the same one."""
     own, key_id = services(), path_id(api_key_id, "api_key_id")
-    row, key = keys.rotate(
+    row, key = rotation.rotate(
         session(), actor(), caller().user_id, key_id, grace, own.now(), own.key_rules,
         request.headers.get("Idempotency-Key"),
     )  # fmt: skip

@@ -7,7 +7,8 @@ from typing import Any
 
 from marshmallow import fields, post_load
 
-from service.domain.keys import NAME_LENGTH, KeyRules, NewKey, is_stale, masked, rights_of
+from service.domain.key_records import rights_of
+from service.domain.keys import NAME_LENGTH, KeyRules, NewKey, is_stale, masked
 from service.domain.permissions import Rate, Scope, rights_from
 from service.domain.usage import MOST_DAYS
 from service.http.schemas.fields import Flag, Instant, Text, WireSchema, between

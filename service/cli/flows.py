@@ -1,0 +1,97 @@
+"""``keyturn flows``."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy import or_, select
+
+from service.cli.options import Workplace, of_superuser, user_option
+from service.domain import flows
+from service.domain.errors import NotFound, Rejected
+from service.storage import Flow, User
+
+_COLUMNS = {
+    "id": "ID", "name": "Name", "endpoint_name": "Endpoint", "mcp_enabled": "MCP", "access_type": "Access",
+    "updated_at": "Changed",
+}  # fmt: skip
+_EXPORTED = ("id", "name", "description", "endpoint_name", "data", "tags", "is_component", "webhook", "access_type")
+
+
+@click.group("flows")
+def group() -> None:
+    """List, upload, download and delete flows of any user."""
+
+
+@group.command("list")
+@user_option
+@of_superuser
+def list_flows(place: Workplace, username: str | None) -> None:
+    """List a user's flows."""
+    found = flows.list_of(place.session, place.owner(username).id, with_data=False)
+    rows = [{name: getattr(flow, name) for name in _COLUMNS} for flow in found]
+    place.show(rows, _COLUMNS, "There are no flows. Upload one with `keyturn flows upload FILE`.")
+
+
+@group.command("upload")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@user_option
+@of_superuser
+def upload(place: Workplace, files: tuple[Path, ...], username: str | None) -> None:
+    """Store the flows of exported FILES; all or none."""
+    owner = place.owner(username)
+    made = [flow for file in files for flow in _stored(place, owner, file)]
+    rows = [{name: getattr(flow, name) for name in _COLUMNS} for flow in made]
+    place.show(rows, _COLUMNS, "The files hold no flows.")
+
+
+@group.command("download")
+@click.argument("flow")
+@user_option
+@of_superuser
+def download(place: Workplace, flow: str, username: str | None) -> None:
+    """Print the FLOW of an id, endpoint name or name as JSON, as it was exported."""
+    found = _find(place, place.owner(username), flow)
+    click.echo(json.dumps({name: getattr(found, name) for name in _EXPORTED}, indent=2, default=str))
+
+
+@group.command("delete")
+@click.argument("flow")
+@user_option
+@of_superuser
+def delete(place: Workplace, flow: str, username: str | None) -> None:
+    """Delete the FLOW of an id, endpoint name or name, with its messages and files."""
+    owner = place.owner(username)
+    found = _find(place, owner, flow)
+    flows.remove(place.session, owner.id, [found.id])
+    place.tell(f"The flow {found.name} is deleted.", id=found.id)
+
+
+def _stored(place: Workplace, owner: User, file: Path) -> list[Flow]:
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (ValueError, RecursionError):
+        raise Rejected(f"{file} is not JSON") from None
+    bodies = content["flows"] if isinstance(content, dict) and "flows" in content else [content]
+    if not isinstance(bodies, list) or not all(isinstance(body, dict) and body.get("name") for body in bodies):
+        raise Rejected(f"{file} is not an exported flow: it has no name and data")
+    return flows.create_many(place.session, owner.id, [_given(body) for body in bodies], place.now)
+
+
+def _given(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name in flows.EDITABLE and value is not None}
+
+
+def _find(place: Workplace, owner: User, text: str) -> Flow:
+    try:
+        return flows.get(place.session, owner.id, uuid.UUID(text))
+    except ValueError:
+        named = or_(Flow.endpoint_name == text, Flow.name == text)
+    flow = place.session.scalar(select(Flow).where(Flow.user_id == owner.id, named).order_by(Flow.created_at))
+    if flow is None:
+        raise NotFound(f"{owner.username} has no flow {text}")
+    return flow
