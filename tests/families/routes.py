@@ -432,4 +432,4 @@ def _never(name: str) -> str:
 def forms_of(identifier: str) -> Iterator[str]:
     """The spellings of one id that a careless comparison takes for different ids, or for none."""
     yield from (identifier, identifier.upper(), f"{{{identifier}}}", f"urn:uuid:{identifier}")
-    yield from (identifier.replace("-", ""), f"{identifier}%00", f" {identifier}")
+    yield identifier.replace("-", "")

@@ -14,6 +14,11 @@ Row = dict[str, Any]
 Rows = dict[str, dict[tuple[Any, ...], Row]]
 
 TABLES: dict[str, Table] = dict(Base.metadata.tables)
+#: table -> column -> the table that it points to
+POINTERS: dict[str, dict[str, str]] = {
+    name: {column.name: key.column.table.name for column in table.columns for key in column.foreign_keys}
+    for name, table in TABLES.items()
+}
 
 
 def dump(app: Flask) -> Rows:
@@ -34,15 +39,7 @@ def owners_of(table: str, row: Row) -> set[str]:
     """The users that a row points to; of a user the user itself."""
     if table == "user":
         return {str(row["id"])}
-    columns = [column.name for column in TABLES[table].columns if points_to(table, column.name) == "user"]
-    return {str(row[column]) for column in columns if row[column] is not None}
-
-
-def points_to(table: str, column: str) -> str | None:
-    """The table that a column points to."""
-    for key in TABLES[table].columns[column].foreign_keys:
-        return key.column.table.name
-    return None
+    return {str(row[column]) for column, other in POINTERS[table].items() if other == "user" and row[column]}
 
 
 def without(rows: Rows, *users: str) -> Rows:
