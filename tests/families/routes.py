@@ -49,6 +49,8 @@ USER, NEWCOMER, KEY, VARIABLE = Thing("user"), Thing("newcomer"), Thing("key"), 
 FLOW, ENDPOINT, PROJECT = Thing("flow"), Thing("endpoint"), Thing("project")
 FILE, FLOW_FILE = Thing("file"), Thing("flow_file")
 SESSION, MESSAGE = Thing("session"), Thing("message")
+#: A name that nothing has yet; another one at each call.
+NEW = Thing("new")
 USERNAME, REFRESH_TOKEN = Thing("username"), Thing("refresh_token")
 
 #: What the names in the paths stand for; a sample may say otherwise.
@@ -95,7 +97,7 @@ def _flow(name: str) -> dict[str, Any]:
 
 _RUN = {"input_value": "Hello", "session_id": SESSION}
 _LOGIN = {"username": USERNAME, "password": PASSWORD}
-_VARIABLE = {"name": "NEW", "value": CREDENTIAL, "type": "Credential", "default_fields": []}
+_VARIABLE = {"name": NEW, "value": CREDENTIAL, "type": "Credential", "default_fields": []}
 _RESET = {"current_password": PASSWORD, "password": NEW_PASSWORD}
 _OF_MESSAGES = {"flow_id": FLOW, "session_id": SESSION}
 _FILE = b'{"name": "from a file", "data": null}'
@@ -112,7 +114,7 @@ SAMPLES: dict[Route, Sample] = {
     ("POST", "auth.refresh"): Sample(cookies={"refresh_token_lf": REFRESH_TOKEN}),
     ("POST", "auth.logout"): Sample(cookies={"refresh_token_lf": REFRESH_TOKEN}),
     ("GET", "auth.session"): Sample(),
-    ("POST", "users.create"): Sample({"username": "new-user", "password": NEW_PASSWORD}, by_superuser=True),
+    ("POST", "users.create"): Sample({"username": NEW, "password": NEW_PASSWORD}, by_superuser=True),
     ("GET", "users.whoami"): Sample(),
     ("GET", "users.list"): Sample(by_superuser=True),
     ("GET", "users.get"): Sample(),
@@ -264,6 +266,8 @@ def places_of(app: Flask, route: Route) -> dict[str, str]:
 
 
 def _filled(content: Any, place: str, choose: Choose) -> Any:
+    if content is NEW:
+        return f"n{uuid.uuid4().hex}"
     if isinstance(content, Thing):
         return choose(place, content.name)
     if isinstance(content, dict):
