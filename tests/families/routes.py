@@ -184,6 +184,8 @@ def is_closed(route: Route) -> bool:
 
 ROUTES = list(SAMPLES)
 CLOSED = [route for route in ROUTES if is_closed(route)]
+#: One closed route of each kind, for what the door decides by the kind alone.
+ONE_OF_EACH_KIND = list({kind_of(route): route for route in CLOSED}.values())
 WRITING = [route for route in ROUTES if route[0] in {"POST", "PUT", "PATCH"}]
 
 

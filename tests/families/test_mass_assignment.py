@@ -102,9 +102,9 @@ def all_at_once(values: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
 
 
 def one_by_one(values: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
-    """One field at a time."""
+    """One field at a time, with its first value; rights and switches with both."""
     for name, some in values.items():
-        yield from ({name: value} for value in some)
+        yield from ({name: value} for value in (some[:2] if some[0] is True else some[:1]))
 
 
 def spread(body: Any, more: dict[str, Any]) -> Any:
