@@ -1,0 +1,204 @@
+"""Canaries: every route is called with good and broken input, and no secret comes out but where it is meant to."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from tests.conftest import SECRET
+from tests.families.conftest import MakeApp
+from tests.families.routes import (
+    CREDENTIAL,
+    NEW_PASSWORD,
+    PASSWORD,
+    ROUTES,
+    SAMPLES,
+    Owner,
+    Route,
+    call_of,
+    name_of,
+)
+
+#: What no answer holds but those of ``SHOWN``: secrets by their form, so that one made on the way is seen too.
+FORMS = {
+    "a key": re.compile(r"sk-[\w-]{43,}"),
+    "a login token": re.compile(r"kt[ar]_[\w-]{20,}"),
+    "a password": re.compile(f"{PASSWORD}|{NEW_PASSWORD}"),
+    "a credential's value": re.compile(CREDENTIAL),
+    "the server's secret": re.compile(SECRET),
+    "a hash": re.compile(r"\$argon2|\$2[aby]\$"),
+    "a ciphertext": re.compile(r"kt1:|gAAAA"),
+    "a digest": re.compile(r"\b[0-9a-f]{64}\b"),
+}
+TRACEBACK = re.compile(r"Traceback \(most recent|sqlalchemy\.|File \"/|SELECT |INSERT ")
+#: What stands in the database: SQLAlchemy shows the rows that it reads, where somebody sets its logger to DEBUG.
+STORED = {"a hash", "a ciphertext", "a digest"}
+#: The answers that are made to show a secret. A run's refusal names the flow that was asked for.
+SHOWN: dict[str, set[str]] = {
+    "POST auth.login": {"a login token"},
+    "POST auth.refresh": {"a login token"},
+    "POST keys.create": {"a key"},
+}
+ECHOES_ITS_PATH = {"POST runs.run", "POST runs.advanced", "POST runs.webhook", "DELETE files.delete"}
+
+
+class Collector(logging.Handler):
+    """Keeps every line as it was given, before any filter cuts it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+        self.setFormatter(logging.Formatter("%(name)s %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@dataclass
+class Walk:
+    """What came out: the answers of each way to ask, by route, and the lines of the log."""
+
+    answers: dict[str, dict[str, str]] = field(default_factory=dict)
+    statuses: dict[tuple[str, str], int] = field(default_factory=dict)
+    lines: dict[str, list[str]] = field(default_factory=dict)
+
+    def note(self, way: str, route: Route, answer: TestResponse) -> None:
+        text = f"{answer.status} {answer.headers} {answer.get_data().decode('utf-8', 'replace')}"
+        self.answers.setdefault(name_of(route), {})[way] = text
+        self.statuses[way, name_of(route)] = answer.status_code
+
+
+@pytest.fixture(scope="module")
+def walk(make_lasting: MakeApp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+    log_file: Path = tmp_path_factory.mktemp("log") / "log"
+    collector, root, own = Collector(), logging.getLogger(), logging.getLogger("service")
+    # Before the application is made: SQLAlchemy asks once whether it shall log, and has a level of its own.
+    loud = [root, logging.getLogger("sqlalchemy.engine"), logging.getLogger("sqlalchemy.pool")]
+    former = [logger.level for logger in loud]
+    for logger in loud:
+        logger.setLevel(logging.DEBUG)
+    app = make_lasting(log_level="debug", log_file=log_file)
+    for logger in (root, own):
+        logger.addHandler(collector)
+    made = Walk()
+    for route in ROUTES:
+        start = len(collector.lines)
+        for way, ask in WAYS.items():
+            owner = Owner(app, is_superuser=SAMPLES[route].by_superuser)
+            made.note(way, route, ask(app, owner, route))
+        made.lines[name_of(route)] = collector.lines[start:]
+    for logger, level in zip(loud, former, strict=True):
+        logger.setLevel(level)
+    root.removeHandler(collector)
+    own.removeHandler(collector)
+    made.lines["the file"] = log_file.read_text("utf-8").splitlines() if log_file.exists() else []
+    yield made
+    for handler in list(own.handlers):
+        own.removeHandler(handler)
+        handler.close()
+
+
+def good(app: Flask, owner: Owner, route: Route) -> TestResponse:
+    return owner.send(route)
+
+
+def of_wrong_types(app: Flask, owner: Owner, route: Route) -> TestResponse:
+    """Each field holds the secret in a list."""
+    call = owner.call(route)
+    if isinstance(call.json, dict):
+        call.json = {name: [CREDENTIAL, owner.key] for name in call.json}
+    elif isinstance(call.json, list):
+        call.json = [[CREDENTIAL, owner.key]]
+    elif call.form is not None:
+        call.form = dict.fromkeys(call.form, owner.key)
+    if call.upload is not None:
+        call.upload = (call.upload[0], json.dumps([CREDENTIAL, owner.key]).encode())
+    return owner.send(route, call)
+
+
+def of_no_json(app: Flask, owner: Owner, route: Route) -> TestResponse:
+    """The body breaks off behind the secret."""
+    call = owner.call(route)
+    return app.test_client(use_cookies=False).open(
+        call.path, method=call.method, data=f'{{"value": "{CREDENTIAL}", "api_key": "{owner.key}"',
+        content_type="application/json", headers=owner.credential(route),
+    )  # fmt: skip
+
+
+def with_the_key_in_the_path(app: Flask, owner: Owner, route: Route) -> TestResponse:
+    """Somebody pasted the key where an id belongs."""
+    call = call_of(app, route, lambda place, thing: owner.key if place.startswith("path") else owner[thing])
+    return owner.send(route, call)
+
+
+def with_the_key_in_the_query(app: Flask, owner: Owner, route: Route) -> TestResponse:
+    call = owner.call(route)
+    call.query["x-api-key"] = owner.key
+    return call.send(app)
+
+
+def with_bad_credentials(app: Flask, owner: Owner, route: Route) -> TestResponse:
+    call = owner.call(route)
+    return call.send(app, {"x-api-key": owner.key[:-1] + "-", "Authorization": f"Bearer {owner.tokens.refresh}"})
+
+
+WAYS = {
+    "good": good,
+    "of wrong types": of_wrong_types,
+    "of no JSON": of_no_json,
+    "with the key in the path": with_the_key_in_the_path,
+    "with the key in the query": with_the_key_in_the_query,
+    "with bad credentials": with_bad_credentials,
+}
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_no_answer_holds_a_secret_that_it_is_not_made_for(walk: Walk, route: Route) -> None:
+    found = {
+        (way, secret)
+        for way, text in walk.answers[name_of(route)].items()
+        for secret, form in FORMS.items()
+        if form.search(text) and secret not in SHOWN.get(name_of(route), set())
+        and not (way == "with the key in the path" and name_of(route) in ECHOES_ITS_PATH)
+    }  # fmt: skip
+    assert found == set()
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_no_answer_holds_a_traceback_or_a_query(walk: Walk, route: Route) -> None:
+    assert {way for way, text in walk.answers[name_of(route)].items() if TRACEBACK.search(text)} == set()
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_no_line_of_any_library_holds_a_secret_even_at_debug(walk: Walk, route: Route) -> None:
+    found = {
+        (secret, line.partition(" ")[0])
+        for line in set(walk.lines[name_of(route)])
+        for secret, form in FORMS.items()
+        if form.search(line) and not (line.startswith("sqlalchemy.engine") and secret in STORED)
+    }
+    assert found == set()
+
+
+def test_no_line_of_the_log_file_holds_a_secret(walk: Walk) -> None:
+    assert {secret for line in walk.lines["the file"] for secret, form in FORMS.items() if form.search(line)} == set()
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_no_broken_input_is_answered_with_a_failure_of_the_server(walk: Walk, route: Route) -> None:
+    statuses = {way: walk.statuses[way, name_of(route)] for way in WAYS}
+    assert {way: status for way, status in statuses.items() if status >= 500} == {}
+
+
+def test_the_secrets_were_there_to_be_seen(walk: Walk) -> None:
+    for name, secrets in SHOWN.items():
+        assert all(FORMS[secret].search(walk.answers[name]["good"]) for secret in secrets)
+    assert any(walk.lines.values())
