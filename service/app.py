@@ -72,6 +72,8 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         print(start_screen(settings, facts), file=sys.stderr, flush=True)
     app = _App("service", static_folder=None)
     app.config.update(_flask_config(settings))
+    # A redirect to the merged form would answer with the key of the query in its Location.
+    app.url_map.merge_slashes = False
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies)  # type: ignore[method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]

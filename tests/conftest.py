@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import redis
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import URL, create_engine, make_url, text
@@ -59,6 +60,17 @@ def postgresql_server() -> URL:
         reason = f"no PostgreSQL at {POSTGRESQL.host}:{POSTGRESQL.port}"
         pytest.fail(reason) if NOTHING_MAY_BE_SKIPPED else pytest.skip(reason)
     return POSTGRESQL
+
+
+@pytest.fixture
+def redis_url() -> str:
+    """A Redis that other programs may use too: subjects of tests hold ids of their own."""
+    try:
+        redis.Redis.from_url(REDIS).ping()
+    except redis.RedisError:
+        reason = f"no Redis at {REDIS}"
+        pytest.fail(reason) if NOTHING_MAY_BE_SKIPPED else pytest.skip(reason)
+    return REDIS
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ one request are refused, since an attacker could otherwise choose which one a ch
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -19,6 +20,7 @@ from service.http.db import Services, session
 
 KEY_NAME = "x-api-key"
 ACCESS_COOKIE, REFRESH_COOKIE, KEY_COOKIE = "access_token_lf", "refresh_token_lf", "apikey_tkn_lflw"
+_ACCESS_COOKIE = re.compile(rf"(?:^|;)\s*{ACCESS_COOKIE}\s*=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,10 @@ def presented(request: Request) -> Iterator[Presented]:
             value = value.strip()
             # Many tools can send nothing but a bearer token, so an API key is welcome there too.
             yield Presented("bearer", value, value.startswith(key_text.PREFIX))
-    cookie = request.cookies.get(ACCESS_COOKIE) if "HTTP_COOKIE" in environ else None
-    if cookie is not None:
-        yield Presented("cookie", cookie, is_key=False)
+    if _ACCESS_COOKIE.search(environ.get("HTTP_COOKIE", "")):
+        # Each of several: a page of a sibling domain can add one. One that cannot be read is bad and not absent.
+        for cookie in request.cookies.getlist(ACCESS_COOKIE) or [""]:
+            yield Presented("cookie", cookie, is_key=False)
     if environ.get("QUERY_STRING"):
         for value in request.args.getlist(KEY_NAME):
             yield Presented("query", value, is_key=True)

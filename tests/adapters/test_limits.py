@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import redis
 from sqlalchemy import URL, Engine, func, select, text
 from sqlalchemy.orm import Session
 
@@ -22,7 +21,6 @@ from service.domain.ports import LimitStore
 from service.settings import Settings
 from service.storage import LimitWindow
 from service.storage.engine import create_engine
-from tests.conftest import NOTHING_MAY_BE_SKIPPED, REDIS
 
 
 class Seconds:
@@ -46,16 +44,6 @@ def engine(make_settings: Callable[..., Settings], database_url: URL) -> Iterato
     made = create_engine(database_url, pool_size=20)
     yield made
     made.dispose()
-
-
-@pytest.fixture
-def redis_url() -> str:
-    try:
-        redis.Redis.from_url(REDIS).ping()
-    except redis.RedisError:
-        reason = f"no Redis at {REDIS}"
-        pytest.fail(reason) if NOTHING_MAY_BE_SKIPPED else pytest.skip(reason)
-    return REDIS
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ SHOWN: dict[str, set[str]] = {
     "POST auth.login": {"a login token"},
     "POST auth.refresh": {"a login token"},
     "POST keys.create": {"a key"},
+    "POST keys.rotate": {"a key"},
 }
 ECHOES_ITS_PATH = {"POST runs.run", "POST runs.advanced", "POST runs.webhook", "DELETE files.delete"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
-from service.domain import keys
+from service.domain import key_text
 from tests.families.conftest import MakeApp
 from tests.families.routes import CLOSED, ONE_OF_EACH_KIND, Owner, Route, call_of, ghost, name_of
 
@@ -82,7 +82,7 @@ def ask(app: Flask, owner: Owner, route: Route, name: str, header: dict[str, str
     return call.send(app, header | credential).status_code
 
 
-BAD = keys.generate()
+BAD = key_text.generate()
 
 
 @every_header

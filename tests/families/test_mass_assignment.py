@@ -33,6 +33,7 @@ _USER = {"user.username", "user.username_key", "user.profile_image", "user.optin
 _MESSAGE = _columns("message", "text sender sender_name session_id edit error properties")
 
 #: What a route may set of the caller's rows, old and new; ids, owners and times of making are never here.
+_KEY = {"api_key.name", "api_key.expires_at", "api_key.scopes", "api_key.flows", "api_key.networks"}
 MAY_SET: dict[Route, set[str]] = {
     ("POST", "auth.login"): {"user.last_login_at", "user.updated_at"},
     ("POST", "auth.refresh"): {"session_token", "session_token.used_at"},
@@ -40,7 +41,12 @@ MAY_SET: dict[Route, set[str]] = {
     ("POST", "users.create"): {"user.username", "user.username_key", "user.optins"},
     ("PATCH", "users.update"): _USER,
     ("PATCH", "users.reset_password"): {"user.password_hash", "user.updated_at", "session_token"},
-    ("POST", "keys.create"): {"api_key.name", "api_key.expires_at"},
+    ("POST", "keys.create"): _KEY,
+    ("PATCH", "keys.update"): _KEY | {"api_key.is_active"},
+    ("POST", "keys.rotate"): {
+        "api_key.digest", "api_key.prefix", "api_key.rotated_at", "api_key.rotations", "api_key.former_digest",
+        "api_key.former_until",
+    },
     ("POST", "variables.create"): {"variable.name", "variable.type", "variable.default_fields"},
     ("PATCH", "variables.update"): {
         "variable.name", "variable.type", "variable.default_fields", "variable.ciphertext", "variable.updated_at",

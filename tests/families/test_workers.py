@@ -13,7 +13,7 @@ from flask import Flask
 from sqlalchemy import URL, make_url
 from werkzeug.test import TestResponse
 
-from service.domain import keys
+from service.domain import key_records
 from tests.families.conftest import MakeApp
 from tests.families.routes import NEW_PASSWORD, PASSWORD, Owner
 
@@ -248,8 +248,8 @@ def test_a_look_up_that_a_revocation_overtakes_is_not_kept(
     app, headers = getattr(workers, asked_on), {"x-api-key": user.key}
     rest = {revoke: lambda: ask(workers.here, f"/api/v1/api_key/{name}", user.session, "DELETE")}
     name = key_id(user)
-    pause = Pause(keys.find, where)
-    monkeypatch.setattr(keys, "find", pause)
+    pause = Pause(key_records.find, where)
+    monkeypatch.setattr(key_records, "find", pause)
     status = overtaken(pause, lambda: whoami(app, headers), rest.get(act, lambda: act(user, chief)))
     assert status == (403 if where == "before" else 200)
     assert whoami(app, headers) == 403
@@ -261,8 +261,8 @@ def test_a_look_up_that_a_demotion_overtakes_gives_no_rights_to_the_next_request
     workers: Workers, chief: Owner, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     user = Owner(workers.here, is_superuser=True)
-    pause = Pause(keys.find, where)
-    monkeypatch.setattr(keys, "find", pause)
+    pause = Pause(key_records.find, where)
+    monkeypatch.setattr(key_records, "find", pause)
 
     def look_up() -> int:
         return ask(workers.there, "/api/v1/users/", {"x-api-key": user.key}).status_code

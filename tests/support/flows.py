@@ -275,3 +275,15 @@ def chat_with_model(model: Json | None = None, *, age: str = "1.13") -> Json:
     model = model or language_model(age=age)
     edges = [edge(start, "message", model, "input_value"), edge(model, "text_output", end, "input_value")]
     return flow([start, model, end], edges)
+
+
+def running_another(name: str, node_id: str = "RunFlow-r") -> Json:
+    """A flow that runs another one and answers with its text."""
+    start, end = chat_input(), chat_output()
+    other = node(node_id, "RunFlow", "Run Flow",
+                       [field("flow_name_selected", name), field("session_id"),
+                        field("ChatInput-probe~input_value")],
+                       {"flow_outputs_message": "message_output"})  # fmt: skip
+    edges = [edge(start, "message", other, "ChatInput-probe~input_value"),
+             edge(other, "flow_outputs_message", end, "input_value")]  # fmt: skip
+    return flow([start, other, end], edges)

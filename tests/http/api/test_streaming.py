@@ -126,34 +126,22 @@ def test_no_thread_is_left_behind(streaming: Api) -> None:
         assert not thread.is_alive()
 
 
-def running(name: str, node_id: str = "RunFlow-r") -> dict[str, Any]:
-    """A flow that runs another one and answers with its text."""
-    start, end = flows.chat_input(), flows.chat_output()
-    other = flows.node(node_id, "RunFlow", "Run Flow",
-                       [flows.field("flow_name_selected", name), flows.field("session_id"),
-                        flows.field("ChatInput-probe~input_value")],
-                       {"flow_outputs_message": "message_output"})  # fmt: skip
-    edges = [edge(start, "message", other, "ChatInput-probe~input_value"),
-             edge(other, "flow_outputs_message", end, "input_value")]  # fmt: skip
-    return flows.flow([start, other, end], edges)
-
-
 def test_a_flow_runs_another_one_of_its_owner_by_name(lite_caller: Api) -> None:
     store(lite_caller, flows.echo(), "inner")
-    store(lite_caller, running("inner"), "outer")
+    store(lite_caller, flows.running_another("inner"), "outer")
     answer = lite_caller.post("/run/outer", json={"input_value": "through both"})
     assert answer.json["outputs"][0]["outputs"][0]["results"]["message"]["text"] == "through both"
 
 
 def test_a_flow_cannot_run_somebody_elses(lite_caller: Api) -> None:
     store(lite_caller.new_user("other"), flows.echo(), "theirs")
-    store(lite_caller, running("theirs"), "outer")
+    store(lite_caller, flows.running_another("theirs"), "outer")
     answer = lite_caller.post("/run/outer", json={"input_value": "x"})
     assert (answer.status_code, "There is no flow theirs" in answer.json["detail"]) == (500, True)
 
 
 def test_flows_that_run_each_other_come_to_an_end(lite_caller: Api) -> None:
-    store(lite_caller, running("itself"), "itself")
+    store(lite_caller, flows.running_another("itself"), "itself")
     answer = lite_caller.post("/run/itself", json={"input_value": "x"})
     assert answer.status_code == 422
     assert "nested more than 5 deep" in answer.json["detail"]
