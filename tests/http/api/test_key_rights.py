@@ -246,41 +246,43 @@ class TestNetworks:
         assert answer.status_code == (200 if passes else 403)
 
 
+#: What the key has, and what it asks for.
+MORE: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+    "no scopes": ({"scopes": ["manage"]}, {}),
+    "null scopes": ({"scopes": ["manage"]}, {"scopes": None}),
+    "another scope": ({"scopes": ["manage"]}, {"scopes": ["run"]}),
+    "a higher scope": ({"scopes": ["manage"]}, {"scopes": ["admin"]}),
+    "no networks": ({"scopes": ["manage"], "networks": ["10.0.0.0/8", "127.0.0.0/8"]}, {"scopes": ["manage"]}),
+    "a wider network": (
+        {"scopes": ["manage"], "networks": ["10.0.0.0/8", "127.0.0.0/8"]},
+        {"scopes": ["manage"], "networks": ["10.0.0.0/7"]},
+    ),
+    "a network of the other kind": (
+        {"scopes": ["manage"], "networks": ["0.0.0.0/0"]},
+        {"scopes": ["manage"], "networks": ["::/0"]},
+    ),
+    "a limit that many keys would not have": (
+        {"rate_limit": {"requests": 9, "window_seconds": 60}},
+        {"rate_limit": {"requests": 1, "window_seconds": 60}},
+    ),
+    "a limit on runs": ({"max_parallel_runs": 1}, {"max_parallel_runs": 1}),
+    "a longer life": ({"expires_at": "2999-01-01T00:00:00Z"}, {"expires_at": "2999-01-02T00:00:00Z"}),
+    "no end": ({"expires_at": "2999-01-01T00:00:00Z"}, {}),
+}
+
+
 class TestGrant:
     """A key makes and edits no key that may do more than itself."""
 
-    MORE: dict[str, tuple[dict[str, object], dict[str, object]]] = {
-        "no scopes": ({"scopes": ["manage"]}, {}),
-        "null scopes": ({"scopes": ["manage"]}, {"scopes": None}),
-        "another scope": ({"scopes": ["manage"]}, {"scopes": ["run"]}),
-        "a higher scope": ({"scopes": ["manage"]}, {"scopes": ["admin"]}),
-        "no networks": ({"scopes": ["manage"], "networks": ["10.0.0.0/8", "127.0.0.0/8"]}, {"scopes": ["manage"]}),
-        "a wider network": (
-            {"scopes": ["manage"], "networks": ["10.0.0.0/8", "127.0.0.0/8"]},
-            {"scopes": ["manage"], "networks": ["10.0.0.0/7"]},
-        ),
-        "a network of the other kind": (
-            {"scopes": ["manage"], "networks": ["0.0.0.0/0"]},
-            {"scopes": ["manage"], "networks": ["::/0"]},
-        ),
-        "a limit that many keys would not have": (
-            {"rate_limit": {"requests": 9, "window_seconds": 60}},
-            {"rate_limit": {"requests": 1, "window_seconds": 60}},
-        ),
-        "a limit on runs": ({"max_parallel_runs": 1}, {"max_parallel_runs": 1}),
-        "a longer life": ({"expires_at": "2999-01-01T00:00:00Z"}, {"expires_at": "2999-01-02T00:00:00Z"}),
-        "no end": ({"expires_at": "2999-01-01T00:00:00Z"}, {}),
-    }
-
     @pytest.mark.parametrize("case", MORE)
     def test_more_than_itself_is_refused(self, chief: Api, case: str) -> None:
-        own, wanted = self.MORE[case]
+        own, wanted = MORE[case]
         answer = limited(chief, **own).post("/api_key/", json={"name": "more", **wanted})
         assert (answer.status_code, answer.headers["x-langflow-error-code"]) == (403, "more_than_itself")
 
     @pytest.mark.parametrize("case", MORE)
     def test_an_edit_to_more_than_itself_is_refused_and_changes_nothing(self, chief: Api, case: str) -> None:
-        own, wanted = self.MORE[case]
+        own, wanted = MORE[case]
         target = chief.post("/api_key/", json={"name": "target", **own}).json
         full = {"scopes": None, "networks": None, "rate_limit": None, "max_parallel_runs": None, "expires_at": None}
         answer = limited(chief, **own).patch(f"/api_key/{target['id']}", json=full | wanted)
