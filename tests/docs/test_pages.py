@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from service.domain.policy import TABLE, Outcome
+from service.domain.permissions import ROUTES
+from service.domain.policy import TABLE, Kind, Outcome
 from service.engine.catalogue import CATALOGUE
+from service.http.rules import RULES
 from service.settings import KNOWN_NAMES
 from tests.support.server import ROOT
 
@@ -45,6 +47,18 @@ def test_the_components_page_lists_the_registry() -> None:
         assert re.findall(r"`([^`]+)`", tool) == [item.name for item in component.fields if item.tool is not None], (
             name
         )
+
+
+def test_the_page_of_keys_lists_the_scope_of_every_route() -> None:
+    rows = [line.split("|") for line in (ROOT / "docs" / "keys.md").read_text().splitlines()]
+    listed = {
+        endpoint: row[1].strip().strip("`")
+        for row in rows
+        if len(row) == 4
+        for endpoint in re.findall(r"`([a-z0-9_]+\.[a-z_]+)`", row[2])
+    }
+    assert listed == {endpoint: scope.value if scope else "none" for endpoint, scope in ROUTES.items()
+                      if RULES[endpoint] is not Kind.PUBLIC}  # fmt: skip
 
 
 def test_the_policy_page_has_the_table_of_the_code() -> None:

@@ -1,0 +1,1 @@
+"""Moving from Langflow, from databases that real Langflows wrote."""
