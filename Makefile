@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 GOLDEN := .golden
 
-.PHONY: run test check bench bench-engine golden starters clean
+.PHONY: run test check bench bench-engine golden starters langflow-fixtures clean
 
 run: $(VENV)/.run
 	@LANGFLOW_CONFIG_DIR="$${LANGFLOW_CONFIG_DIR:-data}" exec $(BIN)/keyturn quickstart
@@ -35,6 +35,16 @@ golden: $(GOLDEN)/.made
 # The table of Langflow's starter projects: which of them run here.
 starters: $(VENV)/.test $(GOLDEN)/.projects
 	$(BIN)/python -m benchmarks.starters $(GOLDEN)
+
+# Make the databases of tests/moving again, with real Langflows of both ages; needs a network and PostgreSQL's tools.
+langflow-fixtures: $(VENV)/.test $(GOLDEN)/langflow-0.5.1-env/.made $(GOLDEN)/langflow-1.13.0-env/.made
+	$(BIN)/python tests/moving/make_fixtures.py $(GOLDEN)
+
+$(GOLDEN)/langflow-%-env/.made:
+	mkdir -p $(GOLDEN)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet langflow-base==$*
+	@touch $@
 
 $(GOLDEN)/.projects:
 	mkdir -p $(GOLDEN)

@@ -11,6 +11,7 @@ from service import __version__
 from service.boot import BootError
 from service.cli import audit, flows, keys, secrets, users, variables
 from service.cli.db import db
+from service.cli.import_langflow import import_langflow
 from service.cli.keys import api_key
 from service.cli.quickstart import quickstart
 from service.cli.run import run
@@ -63,6 +64,6 @@ def main(ctx: click.Context, env_file: Path | None) -> None:
 
 for command in (
     run, quickstart, api_key, keys.group, users.group, variables.group, flows.group, audit.group, secrets.group,
-    superuser, db,
+    superuser, db, import_langflow,
 ):  # fmt: skip
     main.add_command(command)

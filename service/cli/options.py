@@ -153,7 +153,10 @@ def read_secret(label: str, *, twice: bool = False) -> str:
 @contextmanager
 def workplace(settings: Settings) -> Iterator[Workplace]:
     """Open the database, in order, for one act; commits at the end. The server may be running or not."""
-    boot.prepare(settings)
+    facts = boot.prepare(settings)
+    if facts.made_password:
+        # Made on the way, in an empty database; nobody could ever see it again.
+        click.echo(f"keyturn: made the superuser {facts.superuser} with the password {facts.made_password}", err=True)
     vault, _ = boot.open_vault(settings)
     engine = boot.open_engine(settings)
     try:

@@ -164,7 +164,8 @@ def fill(server: Server, age: str, *, twins: bool) -> None:
     echo = {
         "name": "Echo", "description": "Says it again", "data": data, "endpoint_name": "echo", "icon": "bot",
         "icon_bg_color": "#FF00AA", "gradient": "2", "tags": ["support"], "folder_id": project["id"],
-        "webhook": True, "mcp_enabled": True, "action_name": "echo", "action_description": "Echo", "access_type": "PUBLIC",
+        "webhook": True, "mcp_enabled": True, "action_name": "echo", "action_description": "Echo",
+        "access_type": "PUBLIC",
     }  # fmt: skip
     known["flow_id"] = server.call("POST", "/api/v1/flows/", echo, **alice)["id"]
     server.call("POST", "/api/v1/flows/", {"name": "Echo", "data": data}, **bob)
@@ -213,7 +214,9 @@ def make(golden: Path, age: str, backend: str, secret: str, then: str = "") -> N
     base = f"keyturn_{name.replace('.', '_').replace('-', '_')}"
     url = f"sqlite:///{folder / 'langflow.db'}" if backend == "sqlite" else f"postgresql://{USER}@{HOST}:5432/{base}"
     if backend == "postgresql":
-        postgresql("psql", "postgres", script=f"DROP DATABASE IF EXISTS {base} WITH (FORCE);\nCREATE DATABASE {base};")
+        postgresql(
+            "psql", "postgres", script=f"DROP DATABASE IF EXISTS {base} WITH (FORCE);\nCREATE DATABASE {base};"
+        )
     server = Server(free_port())
     for version in filter(None, (age, then)):
         process = start(golden / f"langflow-{AGES[version]}-env/bin/python", server.port, folder, url, secret)
