@@ -118,6 +118,7 @@ class Move:
         #: Langflow's user id -> ours.
         self._users: dict[uuid.UUID, uuid.UUID] = {}
         self._flows: dict[uuid.UUID, uuid.UUID] = {}
+        self._empty = 0
 
     def steps(self) -> Iterator[str]:
         """Do a batch at each step and yield what kind it was of; after any of them it may be stopped for good."""
@@ -128,6 +129,9 @@ class Move:
         yield from self._each("variables", source.variables(), self._variable)
         yield from self._each("keys", source.keys(), self._key)
         yield from self._each("messages", source.messages(), self._message)
+        if self._empty:
+            # Langflow 1.13 makes four of them for each user.
+            self.report.notes.append(f"{self._empty} variables without a value stay in Langflow")
         counts = {kind: tally.brought for kind, tally in self.report.kinds.items() if tally.brought}
         if counts:
             audit.record(self._session, self._by, Action.LANGFLOW_IMPORTED, self._now, details=counts)
@@ -222,7 +226,7 @@ class Move:
         if old.value is None:
             tally.refused.append(f"{what}: the secret does not open it")
         elif not old.value:
-            tally.refused.append(f"{what}: it is empty")
+            self._empty += 1
         elif self._taken_variable(owner, old.name):
             tally.refused.append(f"{what}: there is one of that name here already")
         else:
