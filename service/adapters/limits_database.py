@@ -91,7 +91,8 @@ class DatabaseLimits:
         self._since_sweep += 1
         if self._since_sweep >= _SWEEP_EVERY:
             self._since_sweep = 0
-            session.execute(delete(LimitWindow).where(LimitWindow.ends < now - _KEEP_SECONDS))
+            for model in (LimitWindow, LimitLease):
+                session.execute(delete(model).where(model.ends < now - _KEEP_SECONDS))
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:

@@ -19,7 +19,7 @@ from service.adapters.limits_redis import RedisLimits
 from service.domain.errors import LimitsAway
 from service.domain.ports import LimitStore
 from service.settings import Settings
-from service.storage import LimitWindow
+from service.storage import LimitLease, LimitWindow
 from service.storage.engine import create_engine
 
 
@@ -182,16 +182,18 @@ class TestTime:
         assert store.enter("a", 1, 60) is not None
 
 
-def test_windows_that_are_long_over_are_swept_away(
+def test_what_is_long_over_is_swept_away(
     engine: Engine, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits_database, "_SWEEP_EVERY", 2)
     store = DatabaseLimits(engine, seconds)
     store.hit("old", 1, 60)
+    store.enter("old", 1, 60)
     seconds.now += 10_000
     store.hit("new", 1, 60)
     with Session(engine) as session:
-        assert session.scalar(select(func.count()).select_from(LimitWindow)) == 1
+        left = [session.scalar(select(func.count()).select_from(model)) for model in (LimitWindow, LimitLease)]
+    assert left == [1, 0]
 
 
 def test_the_memory_of_one_process_is_bounded(seconds: Seconds, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,10 +58,34 @@ def opened(name: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[
         connection.execute(f'DROP DATABASE "{base}" WITH (FORCE)')
 
 
-@pytest.fixture(params=NAMES)
-def langflow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Langflow]:
+#: Each database of a Langflow moves into SQLite, and one of each age into PostgreSQL.
+PAIRS = [(name, "sqlite") for name in NAMES] + [("1.5.1-sqlite", "postgresql"), ("1.13.0-postgresql", "postgresql")]
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(pair, marks=[pytest.mark.postgresql] if "postgresql" in "".join(pair) else []) for pair in PAIRS
+    ],
+    ids=" into ".join,
+)
+def pair(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Which Langflow, and what it moves into."""
+    return tuple(request.param)
+
+
+@pytest.fixture
+def langflow(
+    pair: tuple[str, str], request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Langflow]:
     """Each of the fixtures in turn."""
-    yield from opened(request.param, tmp_path_factory.mktemp("langflow"), request)
+    yield from opened(pair[0], tmp_path_factory.mktemp("langflow"), request)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> URL:
+    """The empty database that is moved into."""
+    target = request.getfixturevalue("pair")[1] if "pair" in request.fixturenames else "sqlite"
+    return request.getfixturevalue(f"{target}_url")
 
 
 @pytest.fixture
