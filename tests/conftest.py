@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 from service.app import create_app
 from service.settings import Settings
 from tests.support.client import Api
+from tests.support.server import clean_environment
 
 POSTGRESQL = make_url(
     os.environ.get("KEYTURN_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
@@ -128,6 +129,13 @@ def make_settings(tmp_path: Path) -> Callable[..., Settings]:
         return Settings(**(fields | changes))  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take everything that Keyturn would read out of this process's environment, for commands that run in it."""
+    for name in set(os.environ) - set(clean_environment()):
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -182,9 +182,7 @@ class TestTime:
         assert store.enter("a", 1, 60) is not None
 
 
-def test_what_is_long_over_is_swept_away(
-    engine: Engine, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_long_over_is_swept_away(engine: Engine, seconds: Seconds, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits_database, "_SWEEP_EVERY", 2)
     store = DatabaseLimits(engine, seconds)
     store.hit("old", 1, 60)

@@ -23,7 +23,7 @@ Command = Callable[..., Result]
 
 
 @pytest.fixture
-def keyturn(tmp_path: Path, database_url: URL, monkeypatch: pytest.MonkeyPatch) -> Command:
+def keyturn(tmp_path: Path, database_url: URL, monkeypatch: pytest.MonkeyPatch, bare_environment: None) -> Command:
     """Run ``keyturn`` beside a server, with the lines of standard input."""
     monkeypatch.chdir(tmp_path)
     own = {

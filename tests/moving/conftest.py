@@ -101,7 +101,9 @@ def older(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def move(tmp_path: Path, database_url: URL, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def move(
+    tmp_path: Path, database_url: URL, monkeypatch: pytest.MonkeyPatch, bare_environment: None
+) -> Callable[..., Result]:
     """Run ``keyturn import-langflow`` into the database of the test."""
     monkeypatch.chdir(tmp_path)
     own = {
