@@ -77,7 +77,8 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies)  # type: ignore[method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    services = _services(app, settings, now or (lambda: datetime.now(UTC)))
+    hasher = Argon2Hasher(legacy=facts.old_hashes)
+    services = _services(app, settings, hasher, now or (lambda: datetime.now(UTC)))
     app.extensions["keyturn"] = services
     policy.install(app, services.policy)
     if settings.cors_origins:
@@ -94,7 +95,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     return app
 
 
-def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db.Services:
+def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callable[[], datetime]) -> db.Services:
     engine = db.install(app, settings)
     vault, _ = boot.open_vault(settings)
     url = settings.database_url
@@ -111,7 +112,7 @@ def _services(app: Flask, settings: Settings, now: Callable[[], datetime]) -> db
         ),
         lifetimes=Lifetimes(settings.access_token_seconds, settings.refresh_token_seconds),
         vault=vault,
-        hasher=Argon2Hasher(),
+        hasher=hasher,
         key_rules=boot.key_rules(settings, vault),
         limits=limits,
         request_limits=limits.of(settings.request_limit_when_away),

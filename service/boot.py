@@ -18,12 +18,12 @@ from datetime import UTC, datetime, timedelta
 from importlib import resources
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, Engine, func, select, text
+from sqlalchemy import URL, Connection, Engine, exists, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from service import __version__, declaration
-from service.adapters.passwords import Argon2Hasher
+from service.adapters.passwords import BCRYPT_MARK, Argon2Hasher
 from service.adapters.vault import CHECK_TEXT, FernetVault, secret_from
 from service.domain import audit, flows, users, variables
 from service.domain.errors import NotDecryptable
@@ -53,6 +53,8 @@ class Facts:
     keys: int
     flows: int
     superuser: str
+    #: Passwords that came from Langflow are still stored as it hashed them.
+    old_hashes: bool = False
     made_password: str | None = field(default=None, repr=False)
 
 
@@ -317,6 +319,7 @@ def _facts(session: Session, settings: Settings, source: str, password: str | No
         keys=count(ApiKey),
         flows=count(Flow),
         superuser=settings.superuser,
+        old_hashes=session.scalar(select(exists().where(User.password_hash.startswith(BCRYPT_MARK)))) or False,
         made_password=password,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 
+import bcrypt
 import pytest
 from argon2 import PasswordHasher
 
@@ -74,3 +75,62 @@ def test_a_current_hash_needs_no_rehash(hasher: Argon2Hasher, stored: str) -> No
 
 def test_a_hash_with_weaker_parameters_is_to_be_made_anew(hasher: Argon2Hasher) -> None:
     assert hasher.needs_rehash(PasswordHasher(time_cost=1, memory_cost=8 * 1024, parallelism=1).hash("right"))
+
+
+#: Made by Langflow 1.5.1 (passlib 1.7.4) of "right"; cost 12.
+OF_LANGFLOW = "$2b$12$9LQ6RVPMIr8lSolN6wsR.OSv5pWE7/OW4izV7/rbfr2CVxae6oRkC"
+LONG = "long " * 20
+
+
+@pytest.fixture(scope="module")
+def of_long() -> str:
+    """What Langflow stores for a password of 100 bytes: the hash of the first 72."""
+    return bcrypt.hashpw(LONG.encode()[:72], bcrypt.gensalt(4)).decode()
+
+
+def test_a_password_that_langflow_hashed_fits(hasher: Argon2Hasher) -> None:
+    assert hasher.verify(OF_LANGFLOW, "right")
+
+
+@pytest.mark.parametrize("password", ["", "wrong", "Right", "right\x00", "right\x00more", "\ud800", OF_LANGFLOW])
+def test_a_wrong_password_does_not_fit_langflows_hash(hasher: Argon2Hasher, password: str) -> None:
+    assert not hasher.verify(OF_LANGFLOW, password)
+
+
+def test_a_long_password_goes_on_working(hasher: Argon2Hasher, of_long: str) -> None:
+    assert hasher.verify(of_long, LONG)
+
+
+def test_langflows_hash_of_a_long_password_knows_its_beginning_only(hasher: Argon2Hasher, of_long: str) -> None:
+    assert hasher.verify(of_long, LONG[:72] + "whatever")
+    assert not hasher.verify(of_long, LONG[:71])
+
+
+def test_langflows_hash_is_to_be_made_anew(hasher: Argon2Hasher) -> None:
+    assert hasher.needs_rehash(OF_LANGFLOW)
+
+
+@pytest.mark.parametrize("junk", ["$2", "$2b$", "$2b$12$", "$2b$99$" + "a" * 53, "$2b$12$" + "é" * 53])
+def test_a_stored_value_that_only_begins_like_bcrypt_fits_nothing(hasher: Argon2Hasher, junk: str) -> None:
+    assert not hasher.verify(junk, "right")
+
+
+@pytest.mark.parametrize("whose", [None, "argon2"])
+def test_where_langflows_hashes_are_stored_every_name_takes_as_long_as_theirs(stored: str, whose: str | None) -> None:
+    mixed = Argon2Hasher(legacy=True)
+    mixed.verify(None, "warm")
+    assert seconds_of(mixed, stored if whose else None) > seconds_of(mixed, OF_LANGFLOW) / 2
+
+
+def test_a_hasher_that_meets_one_of_langflows_hashes_takes_as_long_from_then_on(stored: str) -> None:
+    one = Argon2Hasher()
+    before = seconds_of(one, stored)
+    one.verify(OF_LANGFLOW, "wrong")
+    assert seconds_of(one, stored) > 2 * before
+
+
+def test_where_langflows_hashes_are_stored_the_other_passwords_fit_as_well(stored: str) -> None:
+    mixed = Argon2Hasher(legacy=True)
+    assert mixed.verify(stored, "right")
+    assert not mixed.verify(stored, "wrong")
+    assert not mixed.verify(None, "right")
