@@ -43,7 +43,7 @@ langflow-fixtures: $(VENV)/.test $(GOLDEN)/langflow-0.5.1-env/.made $(GOLDEN)/la
 $(GOLDEN)/langflow-%-env/.made:
 	mkdir -p $(GOLDEN)
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet langflow-base==$*
+	$(@D)/bin/python -m pip install --quiet langflow-base==$* openai
 	@touch $@
 
 $(GOLDEN)/.projects:

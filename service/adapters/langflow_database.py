@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import uuid
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Engine, MetaData, RowMapping, Table, create_engine, event, func, select
 from sqlalchemy.exc import DBAPIError, SAWarning
+from sqlalchemy.pool import NullPool
 
 from service.adapters.langflow_secrets import MARK, LangflowSecret
 from service.domain.moving import Old, OldKey, OldVariable
@@ -183,7 +186,10 @@ class LangflowDatabase:
         order = [table.c[column] for column in ("create_at", "created_at", "timestamp") if column in table.c]
         with self._engine.connect() as connection:
             query = select(table).order_by(*order, table.c.id)
-            yield from connection.execution_options(yield_per=200).execute(query).mappings()
+            try:
+                yield from connection.execution_options(yield_per=200).execute(query).mappings()
+            except (ValueError, DBAPIError) as error:
+                raise LangflowDatabaseError(f"a row of {name} cannot be read ({type(error).__name__})") from None
 
 
 def _read_only(url: URL) -> Engine:
@@ -193,7 +199,13 @@ def _read_only(url: URL) -> Engine:
         if not path.is_file():
             raise LangflowDatabaseError(f"there is no file {path}")
         # The driver's own read-only mode: nothing that happens here can change Langflow's file.
-        return create_engine(f"sqlite:///file:{path.absolute()}?mode=ro&uri=true", hide_parameters=True)
+        address = f"file:{quote(str(path.absolute()))}?mode=ro"
+        return create_engine(
+            "sqlite://",
+            creator=lambda: sqlite3.connect(address, uri=True, check_same_thread=False),
+            poolclass=NullPool,
+            hide_parameters=True,
+        )
     if backend not in {"postgresql", "postgres"}:
         raise LangflowDatabaseError("--database-url names neither SQLite nor PostgreSQL")
     engine = create_engine(url.set(drivername="postgresql+psycopg"), hide_parameters=True)

@@ -65,6 +65,10 @@ def import_langflow(
         with workplace(settings) as place:
             place.by = Actor.at_the_console(the_superuser(place, login))
             report = _move(place, source, dry_run=dry_run)
+    except (LangflowDatabaseError, ValueError) as error:
+        text = str(error) if isinstance(error, LangflowDatabaseError) else "a row cannot be read (ValueError)"
+        click.echo(f"keyturn: {text}; mend or remove it in Langflow and run this again", err=True)
+        sys.exit(1)
     finally:
         source.close()
     _show(report, dry_run=dry_run, as_json=as_json)

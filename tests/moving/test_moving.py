@@ -244,6 +244,23 @@ class TestRefusals:
         assert "cannot be read" in text
         assert "canary" not in text
 
+    def test_a_damaged_row(self, move: Move, younger: Langflow) -> None:
+        assert younger.path is not None
+        with sqlite3.connect(younger.path) as connection:
+            connection.execute("UPDATE apikey SET id = 'no id' WHERE name = 'used'")
+        connection.close()
+        assert "cannot be read" in self.refused(move(younger))
+
+    def test_a_path_with_signs_of_a_url_is_read_all_the_same(
+        self, move: Move, younger: Langflow, tmp_path: Path
+    ) -> None:
+        assert younger.path is not None
+        odd = tmp_path / "50% of #1"
+        odd.mkdir()
+        younger.path = younger.path.rename(odd / "langflow.db")
+        younger.url = f"sqlite:///{younger.path}"
+        assert moved(move, younger)["kinds"]["keys"]["brought"] > 0
+
     def test_another_kind_of_database(self, move: Move, younger: Langflow) -> None:
         younger.url = "mysql://127.0.0.1/langflow"
         assert "neither SQLite nor PostgreSQL" in self.refused(move(younger))
