@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 
 from tests.conftest import PASSWORD, SUPERUSER
 from tests.support import flows
+from tests.support.logs import Collector
 from tests.support.provider import Provider, serving
 
 CREDENTIAL = "canary-credential-3b1f"
@@ -40,18 +41,6 @@ class Walk:
 
     def shown_in(self, secret: str) -> set[str]:
         return {name for name, text in self.answers.items() if self.secrets[secret] in text}
-
-
-class Collector(logging.Handler):
-    """Keeps records as they were given, before any filter cuts them."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.lines: list[str] = []
-        self.setFormatter(logging.Formatter("%(name)s %(message)s"))
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(self.format(record))
 
 
 @pytest.fixture

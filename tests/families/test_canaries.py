@@ -26,6 +26,7 @@ from tests.families.routes import (
     call_of,
     name_of,
 )
+from tests.support.logs import Collector
 
 #: What no answer holds but those of ``SHOWN``: secrets by their form, so that one made on the way is seen too.
 FORMS = {
@@ -49,18 +50,6 @@ SHOWN: dict[str, set[str]] = {
     "POST keys.rotate": {"a key"},
 }
 ECHOES_ITS_PATH = {"POST runs.run", "POST runs.advanced", "POST runs.webhook", "DELETE files.delete"}
-
-
-class Collector(logging.Handler):
-    """Keeps every line as it was given, before any filter cuts it."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.lines: list[str] = []
-        self.setFormatter(logging.Formatter("%(name)s %(message)s"))
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(self.format(record))
 
 
 @dataclass

@@ -9,7 +9,7 @@ from marshmallow import fields, post_load
 
 from service.domain.key_records import rights_of
 from service.domain.keys import NAME_LENGTH, KeyRules, NewKey, is_stale, masked
-from service.domain.permissions import Rate, Scope, rights_from
+from service.domain.permissions import Rate, Rights, Scope, rights_from
 from service.domain.usage import MOST_DAYS
 from service.http.schemas.fields import Flag, Instant, Text, WireSchema, between
 from service.storage.keys import ApiKey
@@ -36,6 +36,14 @@ class _RightsSchema(WireSchema):
     rate_limit = fields.Nested(RateSchema, allow_none=True)
     max_parallel_runs = fields.Integer(allow_none=True, strict=True)
 
+    @staticmethod
+    def rights(data: dict[str, Any]) -> Rights:
+        """Read the rights; what is absent is not limited."""
+        return rights_from(
+            data.get("scopes"), data.get("flows"), data.get("networks"), data.get("rate_limit"),
+            data.get("max_parallel_runs"),
+        )  # fmt: skip
+
 
 class NewKeySchema(_RightsSchema):
     """What a new key may be given."""
@@ -46,10 +54,7 @@ class NewKeySchema(_RightsSchema):
     @post_load
     def build(self, data: dict[str, Any], **_: Any) -> NewKey:
         """Make the domain's own."""
-        rights = rights_from(
-            data.get("scopes"), data.get("flows"), data.get("networks"), data.get("rate_limit"),
-            data.get("max_parallel_runs"),
-        )  # fmt: skip
+        rights = self.rights(data)
         return NewKey(data["name"], data["expires_at"], rights)
 
 
@@ -63,10 +68,7 @@ class KeyChangesSchema(_RightsSchema):
     @post_load
     def build(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Name things as the domain does."""
-        rights = rights_from(
-            data.get("scopes"), data.get("flows"), data.get("networks"), data.get("rate_limit"),
-            data.get("max_parallel_runs"),
-        )  # fmt: skip
+        rights = self.rights(data)
         sent = {"scopes": "scopes", "flows": "flows", "networks": "networks", "rate_limit": "rate",
                 "max_parallel_runs": "max_parallel"}  # fmt: skip
         changes = {ours: getattr(rights, ours) for theirs, ours in sent.items() if theirs in data}
