@@ -23,6 +23,7 @@ from service.adapters.messages import MessageWriter
 from service.adapters.passwords import Argon2Hasher
 from service.adapters.providers import Providers, providers
 from service.adapters.refusals import RefusalLog
+from service.adapters.run_log import RunLog
 from service.adapters.usage import UsageCounter
 from service.adapters.web import GuardedClient
 from service.domain.accounts import Lifetimes
@@ -32,7 +33,7 @@ from service.domain.runs import FlowRunner
 from service.domain.sign_in import SignInLimits
 from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.component import Services as SearchServices
-from service.http import cors, db, errors, policy
+from service.http import cors, db, errors, pages, policy
 from service.http.api import audit, auth, files, flows, keys, monitor, runs, users, variables
 from service.http.api import messages as chat_messages
 from service.settings import Settings
@@ -91,6 +92,8 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         for blueprint in _BLUEPRINTS:
             api.register_blueprint(blueprint)
     errors.install(app)
+    if not settings.backend_only:
+        app.register_blueprint(pages.blueprint)
     _serve_both_slash_forms(app)
     return app
 
@@ -101,7 +104,7 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
     url = settings.database_url
     cached = url.get_backend_name() == "sqlite" and not is_memory(url)
     snapshots = DataVersionCache(Path(url.database or "")) if cached else NoCache()
-    messages = MessageWriter(engine)
+    messages, run_log = MessageWriter(engine), RunLog(engine)
     models = model_providers(settings)
     limits = _limits_of_keys(settings, engine, now)
     return db.Services(
@@ -129,7 +132,10 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
         usage=UsageCounter(engine),
         messages=messages,
         models=models,
-        runner=flow_runner(settings, engine, vault, models=models, snapshots=snapshots, messages=messages),
+        runner=flow_runner(
+            settings, engine, vault, models=models, snapshots=snapshots, messages=messages, run_log=run_log
+        ),
+        run_log=run_log,
         now=now,
     )
 
@@ -152,6 +158,7 @@ def model_providers(settings: Settings) -> Providers:
 def flow_runner(
     settings: Settings, engine: Engine, vault: Vault, *, models: Providers | None = None,
     snapshots: Snapshots | None = None, messages: MessageWriter | None = None,
+    run_log: RunLog | None = None,
 ) -> FlowRunner:  # fmt: skip
     """What runs flows, and explains what they need; commands on the console leave out what only a server has."""
     return FlowRunner(
@@ -163,6 +170,7 @@ def flow_runner(
         messages or MessageWriter(engine),
         max_parallel=settings.max_parallel_runs,
         max_depth=settings.max_subflow_depth,
+        finished=run_log,
     )
 
 

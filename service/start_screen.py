@@ -18,7 +18,7 @@ def start_screen(settings: Settings, facts: Facts) -> str:
         ("Policy", _policy(settings)),
         ("Secret", facts.secret_source),
         ("Stored", f"{facts.users} users, {facts.keys} keys, {facts.flows} flows"),
-        ("Pages", "off (--backend-only)" if settings.backend_only else "none in this version: the API only"),
+        ("Pages", "off (--backend-only)" if settings.backend_only else f"{address(settings)}/"),
     ]
     lines = [f"  {name:<9} {text}" for name, text in rows]
     lines += [f"  OPEN      {text}" for text in _open(settings)]

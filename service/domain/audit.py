@@ -73,6 +73,10 @@ class Actor:
         """A superuser with a shell on the server's machine."""
         return cls(user.id, user.username, "cli", is_superuser=user.is_superuser)
 
+    def become(self, user: User) -> Actor:
+        """The same, once it is known who they are."""
+        return replace(self, user_id=user.id, username=user.username, via="password", is_superuser=user.is_superuser)
+
     @property
     def is_limited(self) -> bool:
         """True when a key is used that may do less than its owner, or not for ever."""

@@ -42,6 +42,15 @@ class Kind(Enum):
     #: A login session only: acts that a leaked key must not reach.
     SESSION = "session"
     MCP = "mcp"
+    #: A page of the browser: whoever is not signed in is led to the sign-in.
+    PAGE = "page"
+    #: A page for superusers.
+    ADMIN_PAGE = "admin page"
+
+    @property
+    def is_page(self) -> bool:
+        """True for pages that want somebody who is signed in."""
+        return self in {Kind.PAGE, Kind.ADMIN_PAGE}
 
 
 class Outcome(Enum):
@@ -115,6 +124,6 @@ def without_credential(kind: Kind, policy: Policy) -> Outcome:
         return Outcome.REFUSE if policy.mcp_require_api_key and row.mcp is Outcome.ANONYMOUS else row.mcp
     # A webhook without a key is the advisory "anyone runs the flow as its owner", and a session-only act
     # needs somebody who signed in; no setting opens either.
-    if kind in {Kind.WEBHOOK, Kind.SESSION}:
+    if kind in {Kind.WEBHOOK, Kind.SESSION} or kind.is_page:
         return Outcome.REFUSE
     return row.api

@@ -6,6 +6,7 @@ Adapters and the engine implement these; tests of the domain may bring their own
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -74,7 +75,8 @@ class BoundFlow(Protocol):
     def run(
         self, spec: RunSpec, values: Mapping[str, str], context: RunContext | None = None
     ) -> Generator[Event, None, None]:
-        """Run the flow; the last event is ``end`` with ``{"outputs": [...]}`` of one RunOutputs.
+        """Run the flow; the last event is ``end`` with ``{"outputs": [...]}`` of one RunOutputs, and
+        ``tokens``: the ``TokenUsage`` of all its models, None where no provider told.
 
         Args:
             spec: inputs, outputs and session.
@@ -307,6 +309,26 @@ class StoredMessage:
 MessageRow = Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run that is over. ``outcome`` is "done", "failed" or "cancelled"; ``key_id`` None: without a key."""
+
+    owner_id: uuid.UUID
+    flow_id: uuid.UUID
+    key_id: uuid.UUID | None
+    started_at: datetime
+    seconds: float
+    outcome: str
+    tokens: TokenUsage | None = None
+
+
+class RunSink(Protocol):
+    """Where finished runs are noted."""
+
+    def add(self, run: FinishedRun) -> None:
+        """Note a run within a second; a stop writes it, a crash may lose it."""
+
+
 class MessageSink(Protocol):
     """Where the messages of runs are written."""
 
@@ -409,13 +431,26 @@ class Cancellation:
 
 
 @dataclass(frozen=True, slots=True)
+class ComponentTime:
+    """One component that ran: which, and for how many seconds, its waiting included."""
+
+    node_id: str
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class RunContext:
-    """What belongs to the owner of the flow that runs, and the caller's wish to stop it."""
+    """What belongs to the owner of the flow that runs, and the caller's wish to stop it.
+
+    ``trace`` gathers what ran, in order, where somebody wants to know.
+    """
 
     history: ChatHistory | None = None
     uploads: Uploads | None = None
     flows: SubFlows | None = None
     cancellation: Cancellation = field(default_factory=Cancellation)
+    trace: list[ComponentTime] | None = None
 
 
 class Snapshots(Protocol):

@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from service.domain import variables
-from service.domain.errors import FlowInvalid, NotFound, RunTooLarge, TooBusy, TooManyAttempts
+from service.domain.errors import FlowInvalid, NotFound, RunCancelled, RunTooLarge, TooBusy, TooManyAttempts
 from service.domain.files import OwnersUploads
 from service.domain.messages import DatabaseHistory
 from service.domain.ports import (
     BoundFlow,
     CompiledFlow,
+    ComponentTime,
     Event,
+    FinishedRun,
     FlowEngine,
     LimitStore,
     MessageSink,
     RunContext,
     RunInput,
+    RunSink,
     RunSpec,
     Snapshots,
+    TokenUsage,
     Vault,
 )
+from service.storage.base import utc_now
 from service.storage.flows import Flow
 
 _MOST_COMPILED = 256
@@ -100,6 +107,12 @@ class Prepared:
     history: DatabaseHistory = field(repr=False)
     places: threading.BoundedSemaphore = field(repr=False)
     slot: KeySlot | None = None
+    note: Callable[[datetime, float, str, TokenUsage | None], None] | None = None
+
+    @property
+    def trace(self) -> Sequence[ComponentTime]:
+        """What ran so far, where ``prepare`` was asked to note it."""
+        return self.context.trace or ()
 
     def start(self, spec: RunSpec) -> Running:
         """Start a run.
@@ -119,13 +132,17 @@ class Running:
     event is handed out.
     """
 
-    __slots__ = ("_events", "_held", "_prepared", "_token")
+    __slots__ = ("_at", "_began", "_events", "_held", "_outcome", "_prepared", "_token", "_tokens")
 
     def __init__(self, prepared: Prepared, spec: RunSpec) -> None:
         self._held = prepared.places.acquire(blocking=False)
         if not self._held:
             raise TooBusy
         self._prepared, self._token = prepared, None
+        self._at, self._began = utc_now(), time.monotonic()
+        # Until an end or a failure is seen: nobody waits for it any more.
+        self._outcome = "cancelled"
+        self._tokens: Any = None
         try:
             self._token = prepared.slot.enter() if prepared.slot is not None else None
             self._events = prepared.bound.run(spec, prepared.values, prepared.context)
@@ -139,10 +156,13 @@ class Running:
     def __next__(self) -> Event:
         try:
             event = next(self._events)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Exception) and not isinstance(error, RunCancelled | StopIteration):
+                self._outcome = "failed"
             self.close()
             raise
         if event.name == "end":
+            self._outcome, self._tokens = "done", event.data.get("tokens")
             self._prepared.history.flush()
         return event
 
@@ -164,6 +184,8 @@ class Running:
             self._prepared.places.release()
             if self._prepared.slot is not None and self._token is not None:
                 self._prepared.slot.leave(self._token)
+            if self._prepared.note is not None:
+                self._prepared.note(self._at, time.monotonic() - self._began, self._outcome, self._tokens)
 
 
 class FlowRunner:
@@ -178,6 +200,7 @@ class FlowRunner:
         messages: writes what is said.
         max_parallel: runs at once in this process.
         max_depth: flows that run flows that run flows.
+        finished: where runs are noted; None: nowhere.
     """
 
     def __init__(
@@ -191,20 +214,24 @@ class FlowRunner:
         *,
         max_parallel: int = 1000,
         max_depth: int = 5,
+        finished: RunSink | None = None,
     ) -> None:
         self._engine, self._vault, self._snapshots, self._fallback = engine, vault, snapshots, fallback
         self._open, self._messages, self.max_depth = open_session, messages, max_depth
+        self._finished = finished
         self._places = threading.BoundedSemaphore(max_parallel)
         self._compiled: OrderedDict[tuple[uuid.UUID, uuid.UUID], CompiledFlow] = OrderedDict()
         self._lock = threading.Lock()
 
     def prepare(self, session: Callable[[], Session], owner_id: uuid.UUID, identifier: str, tweaks: Mapping[str, Any],
                 from_request: Mapping[str, str], session_id: str | None, *, depth: int = 0,
-                only: frozenset[uuid.UUID] | None = None, slot: KeySlot | None = None) -> Prepared:  # fmt: skip
+                only: frozenset[uuid.UUID] | None = None, slot: KeySlot | None = None,
+                traced: bool = False, key_id: uuid.UUID | None = None) -> Prepared:  # fmt: skip
         """Find a flow of the owner by id or endpoint name, and everything that its run needs.
 
         ``session`` is opened only when something has to be asked of the database. ``only`` are the flows that the
-        caller's key is limited to, for the flows that this one runs as well; ``slot`` holds its runs to their number.
+        caller's key is limited to, for the flows that this one runs as well; ``slot`` holds its runs to their number;
+        ``traced`` notes which components ran; ``key_id`` is the key that counts for the run.
 
         Raises:
             NotFound: none such, or somebody else's.
@@ -220,10 +247,21 @@ class FlowRunner:
         )
         history = DatabaseHistory(self._open, self._messages, owner_id, flow_id, at_once=session_id is not None)
         others = _OwnersFlows(self, self._open, owner_id, from_request, depth, only)
-        context = RunContext(history, OwnersUploads(self._open, owner_id), others)
+        context = RunContext(history, OwnersUploads(self._open, owner_id), others, trace=[] if traced else None)
         # A run inside a run has its place already; waiting for a second one could stop all of them for ever.
         places = self._places if depth == 0 else threading.BoundedSemaphore(1)
-        return Prepared(flow_id, bound, values, session_id or str(flow_id), context, history, places, slot)
+        note = self._note_of(owner_id, flow_id, key_id) if depth == 0 else None
+        return Prepared(flow_id, bound, values, session_id or str(flow_id), context, history, places, slot, note)
+
+    def _note_of(
+        self, owner_id: uuid.UUID, flow_id: uuid.UUID, key_id: uuid.UUID | None
+    ) -> Callable[[datetime, float, str, TokenUsage | None], None] | None:
+        sink = self._finished
+        if sink is None:
+            return None
+        return lambda at, seconds, outcome, tokens: sink.add(
+            FinishedRun(owner_id, flow_id, key_id, at, seconds, outcome, tokens)
+        )
 
     def explain(self, session: Session, owner_id: uuid.UUID, identifier: str) -> list[variables.Explanation]:
         """Say for each field of a flow that wants a variable where its value would come from.

@@ -70,6 +70,12 @@ def get(session: Session, caller: Identity, user_id: uuid.UUID) -> User:
     return _find(session, user_id)
 
 
+def first_superuser(session: Session) -> User | None:
+    """Return the superuser of a database that has no other user; None where there are more."""
+    rows = list(session.scalars(select(User).limit(2)))
+    return rows[0] if len(rows) == 1 and rows[0].is_superuser else None
+
+
 def list_all(session: Session, skip: int, limit: int, search: str | None) -> tuple[int, list[User]]:
     """Return how many users match and one page of them, in the order they were made."""
     query = select(User)

@@ -16,6 +16,7 @@ from service.domain import audit
 from service.domain.audit import BOOT, Action, Actor, Subject
 from service.domain.errors import Invalid, NotFound, Rejected, VariableMissing
 from service.domain.ports import VariableUse, Vault
+from service.storage.flows import Flow
 from service.storage.variables import Variable
 
 CREDENTIAL, GENERIC = "Credential", "Generic"
@@ -212,6 +213,46 @@ def _explained(use: VariableUse, row: Variable | None, fallback: Mapping[str, st
     header = "X-LANGFLOW-GLOBAL-VAR-" + header_name(use.name)
     kind = row.type if row is not None else None
     return Explanation(use.node_id, use.component, use.field, use.name, kind, source, header, use.required, problem)
+
+
+def sources_of(session: Session, owner_id: uuid.UUID, environment: Mapping[str, str]) -> dict[str, str]:
+    """Say of each of a user's variables where its value comes from.
+
+    Returns:
+        By name: "env" (follows the server's environment), "override" (set by the user, although the environment has
+        one too), or "user".
+    """
+    rows = session.execute(select(Variable.name, Variable.source).where(Variable.user_id == owner_id))
+    return {
+        row.name: row.source if row.source == FROM_ENVIRONMENT or row.name not in environment else "override"
+        for row in rows
+    }
+
+
+def users_of(session: Session, owner_id: uuid.UUID) -> dict[str, list[str]]:
+    """Return the names of the flows that use each variable, by the variable's name."""
+    rows = session.execute(select(Flow.name, Flow.data).where(Flow.user_id == owner_id).order_by(Flow.name))
+    used: dict[str, list[str]] = {}
+    for row in rows:
+        for name in sorted(_asked_for(row.data)):
+            used.setdefault(name, []).append(row.name)
+    return used
+
+
+def _asked_for(data: Any) -> set[str]:
+    """The names in all fields of a flow, those of groups included, that are to be read from a variable."""
+    found: set[str] = set()
+    rest = [data]
+    while rest:
+        part = rest.pop()
+        if isinstance(part, dict):
+            value = part.get("value")
+            if part.get("load_from_db") is True and isinstance(value, str) and value:
+                found.add(value)
+            rest.extend(part.values())
+        elif isinstance(part, list):
+            rest.extend(part)
+    return found
 
 
 def is_mask(value: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import traceback
 from collections.abc import Generator, Mapping, Sequence
 from types import GeneratorType
@@ -15,14 +16,14 @@ from service.domain.errors import (
     RunTooLarge,
     VariableMissing,
 )
-from service.domain.ports import Event, RunContext, RunInput, RunSpec, VariableUse
+from service.domain.ports import ComponentTime, Event, RunContext, RunInput, RunSpec, VariableUse
 from service.engine import tweaks as tweaking
 from service.engine.component import CHAT_ROLES, INPUT_ROLES, OUTPUT_ROLES, Loop, Run, Step
 from service.engine.fields import Unfit, fitted
 from service.engine.memory import remember
 from service.engine.plan import Plan, retarget
 from service.engine.results import Json, message_event, step_result
-from service.engine.values import STOPPED, Message, new_id
+from service.engine.values import STOPPED, Message, new_id, total_usage
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +127,8 @@ class BoundFlow:
         for step in self._steps:
             if not step.in_loop:
                 yield from execution.perform(step)
-        yield Event("end", {"outputs": [_run_outputs(self._steps, spec, execution.results, run)]})
+        tokens = total_usage(run.usage.values()) if run.usage else None
+        yield Event("end", {"outputs": [_run_outputs(self._steps, spec, execution.results, run)], "tokens": tokens})
 
 
 class _Execution:
@@ -155,6 +157,8 @@ class _Execution:
             fields.update((name, value) for (node, name), value in self._given.items() if node == step.node_id)
         component = run.components[step.index] = step.component(step, run, fields)
         made: Made = {}
+        trace = run.context.trace
+        started = time.monotonic() if trace is not None else 0.0
         try:
             if isinstance(component, Loop):
                 made = yield from self._loop(step, component)
@@ -168,6 +172,8 @@ class _Execution:
                     made[name] = value
         except Exception as error:
             raise _translated(step, error) from None
+        if trace is not None:
+            trace.append(ComponentTime(step.node_id, step.display_name, time.monotonic() - started))
         self.results[step.index] = made
         if step.component.role in CHAT_ROLES:
             remember(made, run)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from service.adapters.messages import MessageWriter
     from service.adapters.providers import Providers
     from service.adapters.refusals import RefusalLog
+    from service.adapters.run_log import RunLog
     from service.adapters.usage import UsageCounter
     from service.domain.runs import FlowRunner
 
@@ -64,6 +65,7 @@ class Services:
     keys: NoCache | DataVersionCache
     usage: UsageCounter
     messages: MessageWriter
+    run_log: RunLog
     models: Providers
     runner: FlowRunner
     now: Callable[[], datetime]
@@ -71,6 +73,7 @@ class Services:
     def close(self) -> None:
         """Write what is still in memory, and close every connection."""
         self.messages.close()
+        self.run_log.close()
         self.usage.close()
         self.keys.close()
         self.models.close()

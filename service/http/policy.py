@@ -25,7 +25,7 @@ from service.domain.permissions import check_route
 from service.domain.policy import Kind, Outcome, Policy, without_credential
 from service.domain.sign_in import network_of
 from service.domain.usernames import by_name
-from service.http import csrf, key_limits
+from service.http import csrf, key_limits, sessions
 from service.http.db import Services, abandon, services, session
 from service.http.identity import identify, presented
 from service.http.rules import RULES
@@ -61,8 +61,8 @@ def caller() -> Identity:
 
 
 def visitor() -> Identity | None:
-    """Return who sent this request, or None for nobody in particular."""
-    identity: Identity | None = g.identity
+    """Return who sent this request, or None for nobody in particular; a refused one is nobody's too."""
+    identity: Identity | None = g.get("identity")
     return identity
 
 
@@ -88,6 +88,10 @@ def _check() -> None:
 
 
 def _admit(request: Request, kind: Kind, own: Services) -> Identity | None:
+    if kind.is_page:
+        visitor = sessions.of_page(request, own)
+        _check_superuser(visitor, needed=kind is Kind.ADMIN_PAGE)
+        return visitor
     try:
         identity = identify(request, own, keys_only=kind in _KEYS_ONLY)
     except TokenRefused:
@@ -101,11 +105,15 @@ def _admit(request: Request, kind: Kind, own: Services) -> Identity | None:
         _use_key(request, identity, own)
     if identity.via == "session":
         csrf.check(request)
-    if kind is Kind.SUPERUSER and not identity.is_superuser:
-        raise Forbidden("The user doesn't have enough privileges", code="administration_denied")
+    _check_superuser(identity, needed=kind is Kind.SUPERUSER)
     if kind is Kind.SESSION and identity.via != "session":
         raise Forbidden("Sign in interactively to do this; an API key is not enough")
     return identity
+
+
+def _check_superuser(identity: Identity, *, needed: bool) -> None:
+    if needed and not identity.is_superuser:
+        raise Forbidden("The user doesn't have enough privileges", code="administration_denied")
 
 
 def _use_key(request: Request, identity: Identity, own: Services) -> None:

@@ -7,6 +7,7 @@ from service.storage.flows import Flow, Project
 from service.storage.keys import ApiKey, KeyUsage
 from service.storage.limits import LimitLease, LimitWindow
 from service.storage.messages import StoredChatMessage
+from service.storage.runs import RunRow
 from service.storage.secrets import SecretCheck
 from service.storage.users import SessionToken, User
 from service.storage.variables import Variable
@@ -20,6 +21,7 @@ __all__ = [
     "LimitLease",
     "LimitWindow",
     "Project",
+    "RunRow",
     "SecretCheck",
     "SessionToken",
     "StoredChatMessage",

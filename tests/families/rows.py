@@ -34,6 +34,7 @@ def dump(app: Flask) -> Rows:
     own = app.extensions["keyturn"]
     own.usage.flush()
     own.messages.flush()
+    own.run_log.flush()
     found: Rows = {}
     with own.engine.connect() as connection:
         for name, table in TABLES.items():

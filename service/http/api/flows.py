@@ -123,7 +123,7 @@ def upload() -> Any:
     if file is None:
         raise Rejected("No file provided")
     folder = request.args.get("folder_id")
-    bodies = [_loaded(one) for one in _documents(file.stream.read())]
+    bodies = read_upload(file.stream.read())
     folder_id = _query_id(folder) if folder else None
     return flows.create_many(session(), caller().user_id, bodies, services().now(), folder_id)
 
@@ -140,6 +140,16 @@ def download() -> Response:
     response = Response(_zipped(bodies), mimetype="application/x-zip-compressed")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
+
+
+def read_upload(raw: bytes) -> list[dict[str, Any]]:
+    """Read the flows of an uploaded file: one flow, ``{"flows": [...]}``, or a zip of such files.
+
+    Raises:
+        Invalid: it is no JSON, or a flow has the wrong shape.
+        Rejected: the zip cannot be read.
+    """
+    return [_loaded(one) for one in _documents(raw)]
 
 
 def _given(body: dict[str, Any]) -> dict[str, Any]:

@@ -100,6 +100,7 @@ def _prepared(identifier: str, asked: runs.RunRequest) -> runs.Prepared:
     prepared = own.runner.prepare(
         session, identity.user_id, identifier, asked.tweaks, asked.variables, asked.session_id,
         only=identity.rights.flows if identity.rights is not None else None, slot=key_limits.slot_of(identity, own),
+        key_id=identity.key_id,
     )  # fmt: skip
     release()
     return prepared

@@ -1,0 +1,87 @@
+"""A row for each run, gathered in memory and written once a second."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from sqlalchemy import Engine, insert
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from service.adapters.periodic import Periodic
+from service.domain.ports import FinishedRun
+from service.storage.engine import begin_write
+from service.storage.runs import RunRow
+
+log = logging.getLogger(__name__)
+
+#: Rows that wait at most while the database is away; the oldest are given up then.
+_MOST_WAITING = 100_000
+
+
+class RunLog(Periodic):
+    """Implements ``domain.ports.RunSink``. A crash loses at most what came since the last flush."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__("runs")
+        self._engine = engine
+        self._waiting: list[FinishedRun] = []
+        self._flushing = threading.Lock()
+
+    def add(self, run: FinishedRun) -> None:
+        """Write a run within a second."""
+        self.awake()
+        with self._lock:
+            self._waiting.append(run)
+
+    def flush(self) -> None:
+        """Write what waits; on failure it stays for the next time."""
+        if not self._waiting:
+            return
+        with self._flushing:
+            with self._lock:
+                waiting, self._waiting = self._waiting, []
+            try:
+                self._write(waiting)
+            except SQLAlchemyError:
+                log.warning("%d runs could not be noted yet", len(waiting))
+                with self._lock:
+                    self._waiting = (waiting + self._waiting)[-_MOST_WAITING:]
+
+    def forget(self) -> None:
+        """Drop what another process had gathered before it forked."""
+        self._waiting = []
+
+    def _write(self, runs: list[FinishedRun]) -> None:
+        try:
+            self._insert([_row_of(run) for run in runs])
+        except IntegrityError:
+            for run in runs:
+                self._insert_alone(run)
+
+    def _insert_alone(self, run: FinishedRun) -> None:
+        try:
+            self._insert([_row_of(run)])
+        except IntegrityError:
+            log.info("a run of a flow that is gone was not noted")
+
+    def _insert(self, rows: list[dict[str, Any]]) -> None:
+        with Session(self._engine) as session:
+            begin_write(session)
+            session.execute(insert(RunRow), rows)
+            session.commit()
+
+
+def _row_of(run: FinishedRun) -> dict[str, Any]:
+    return {
+        "user_id": run.owner_id,
+        "flow_id": run.flow_id,
+        "key_id": run.key_id,
+        "started_at": run.started_at,
+        "duration": round(run.seconds * 1000),
+        "outcome": run.outcome,
+        "input_tokens": run.tokens.input_tokens if run.tokens else None,
+        "output_tokens": run.tokens.output_tokens if run.tokens else None,
+    }

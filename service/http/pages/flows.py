@@ -1,0 +1,133 @@
+"""Flows: the list, and a page for each."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from typing import Any
+
+from flask import Response, jsonify, request
+
+from service.domain import flows
+from service.domain.errors import DomainError, FlowInvalid, NotFound, UnknownComponents
+from service.http.api.flows import read_upload
+from service.http.db import abandon, services, session
+from service.http.errors import status_of
+from service.http.pages import forms
+from service.http.pages.drawing import graph_of
+from service.http.pages.shell import back as lead_back
+from service.http.pages.shell import blueprint, failed, page
+from service.http.policy import caller
+from service.http.schemas.flows import FlowChangesSchema, FlowDownloadSchema
+from service.storage.flows import Flow
+
+
+@blueprint.get("/flows", endpoint="flows")
+def show() -> Response:
+    """List the flows."""
+    return page("flows.html", "Flows", rows=_mine())
+
+
+@blueprint.post("/flows", endpoint="upload_flow")
+def upload() -> Response:
+    """Store the flows of the uploaded files, all or none."""
+    try:
+        bodies = [body for file in request.files.getlist("file") if file for body in read_upload(file.stream.read())]
+        if not bodies:
+            return page("flows.html", "Flows", status=422, rows=_mine(), problems={"file": "Choose a file first"})
+        flows.create_many(session(), caller().user_id, bodies, services().now())
+    except DomainError as error:
+        # Its fields are those of the file: the page has one place for all of them.
+        abandon()
+        return page("flows.html", "Flows", status=status_of(error), rows=_mine(), problems={"file": str(error)})
+    return lead_back("flows", "flow-uploaded")
+
+
+@blueprint.get("/flow/<uuid:flow_id>", endpoint="flow")
+def one(flow_id: uuid.UUID) -> Response:
+    """Show a flow: its picture, what it needs, its settings."""
+    flow = flows.get(session(), caller().user_id, flow_id)
+    return page("flow.html", flow.name, **_about(flow), entered=_stored(flow))
+
+
+@blueprint.post("/flow/<uuid:flow_id>", endpoint="change_flow")
+def change(flow_id: uuid.UUID) -> Response:
+    """Change a flow's names and switches."""
+    user_id = caller().user_id
+    try:
+        body = {
+            "name": forms.text("name"),
+            "description": forms.text("description"),
+            "endpoint_name": forms.text("endpoint_name"),
+            "mcp_enabled": forms.text("mcp_enabled") == "yes",
+            "access_type": "PUBLIC" if forms.text("public") == "yes" else "PRIVATE",
+        }
+        flows.update(session(), user_id, flow_id, forms.load(FlowChangesSchema(), body), services().now())
+    except NotFound:
+        raise
+    except DomainError as error:
+        flow = flows.get(session(), user_id, flow_id)
+        return failed("flow.html", flow.name, error, **_about(flow), entered=request.form)
+    return lead_back("flow", "flow-changed", "settings", flow_id=flow_id)
+
+
+@blueprint.get("/flow/<uuid:flow_id>/api", endpoint="flow_api")
+def api_access(flow_id: uuid.UUID) -> Response:
+    """Show how programs run the flow."""
+    flow = flows.get(session(), caller().user_id, flow_id)
+    url = f"{request.host_url.rstrip('/')}/api/v1/run/{flow.endpoint_name or flow.id}"
+    return page("flow_api.html", f"API access: {flow.name}", flow=flow, url=url)
+
+
+@blueprint.get("/flow/<uuid:flow_id>/download", endpoint="download_flow")
+def download(flow_id: uuid.UUID) -> Response:
+    """Give a flow as the file that Langflow exports."""
+    flow = flows.get(session(), caller().user_id, flow_id)
+    response = jsonify(FlowDownloadSchema().dump(flow))
+    response.headers.set("Content-Disposition", "attachment", filename=f"{flow.endpoint_name or flow.id}.json")
+    return response
+
+
+@blueprint.get("/flow/<uuid:flow_id>/delete", endpoint="doomed_flow")
+def ask_deletion(flow_id: uuid.UUID) -> Response:
+    """Name the flow, and ask once."""
+    flow = flows.get(session(), caller().user_id, flow_id)
+    return page("flow_delete.html", f"Delete {flow.name}?", flow=flow)
+
+
+@blueprint.post("/flow/<uuid:flow_id>/delete", endpoint="delete_flow")
+def delete(flow_id: uuid.UUID) -> Response:
+    """Delete a flow."""
+    if not flows.remove(session(), caller().user_id, [flow_id]):
+        raise NotFound("Flow not found")
+    return lead_back("flows", "flow-deleted")
+
+
+def _mine() -> list[Flow]:
+    return flows.list_of(session(), caller().user_id, with_data=False)
+
+
+def _about(flow: Flow) -> dict[str, Any]:
+    """The picture of a flow, and what it needs."""
+    picture = graph_of(flow.data or {})
+    unknown: tuple[str, ...] = ()
+    needs, fault = [], None
+    try:
+        needs = services().runner.explain(session(), caller().user_id, str(flow.id))
+    except UnknownComponents as error:
+        unknown = error.names
+    except FlowInvalid as error:
+        fault = error.message
+    kinds = Counter(box.kind for box in picture.boxes)
+    return {"flow": flow, "picture": picture, "kinds": sorted(kinds.items()), "unknown": unknown, "needs": needs,
+            "fault": fault}  # fmt: skip
+
+
+def _stored(flow: Flow) -> dict[str, str]:
+    return {
+        "name": flow.name,
+        "description": flow.description or "",
+        "endpoint_name": flow.endpoint_name or "",
+        "mcp_enabled": "yes" if flow.mcp_enabled else "",
+        "public": "yes" if flow.access_type == "PUBLIC" else "",
+    }
