@@ -10,8 +10,8 @@ from pathlib import Path
 import requests
 from sqlalchemy import URL, create_engine, text
 
-from tests.e2e.test_walkthrough import wait_until_it_answers
 from tests.support.server import ROOT, clean_environment, free_port, run, running
+from tests.support.waiting import wait_until_it_answers
 
 PASSWORD = "securepassword"
 

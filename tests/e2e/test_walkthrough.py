@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from tests.support.server import ROOT, Process, free_port, run, running
+from tests.support.waiting import wait_until_it_answers
 
 ENV_FILE = """LANGFLOW_AUTO_LOGIN=False
 LANGFLOW_SUPERUSER=administrator
@@ -52,19 +53,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         )
         assert flow.status_code == 201, flow.text
         yield Place(folder, url, key[0], flow.json()["id"], server)
-
-
-def wait_until_it_answers(url: str) -> None:
-    session = requests.Session()
-    session.mount(url, requests.adapters.HTTPAdapter(max_retries=_patient()))
-    assert session.get(f"{url}/health", timeout=30).json() == {"status": "ok"}
-    session.close()
-
-
-def _patient() -> object:
-    from urllib3.util import Retry
-
-    return Retry(total=10, connect=10, backoff_factor=0.1)
 
 
 def test_the_key_is_shown_in_a_box_with_what_to_do_with_it(place: Place) -> None:
