@@ -26,4 +26,4 @@ def test_curl_runs_a_flow_by_its_endpoint_name(place: Place) -> None:
         place, "-X", "POST", f"{place.url}/api/v1/run/by-curl?stream=false", "-H", f"x-api-key: {place.key}",
         "-H", "Content-Type: application/json", "-d", '{"input_value": "Hello"}',
     )  # fmt: skip
-    assert json.loads(answer)["outputs"][0]["outputs"][0]["results"]["message"]["text"] == "Hello"
+    assert json.loads(answer)["outputs"][0]["outputs"][0]["results"]["message"]["text"] == "You said: Hello"
