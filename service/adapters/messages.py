@@ -58,11 +58,14 @@ class MessageWriter(Periodic):
 
     def flush(self) -> None:
         """Write what waits; on failure it stays for the next time."""
-        if not self._waiting:
+        # Empty may mean that the timer is just writing it: whoever flushes wants to read it next.
+        if not self._waiting and not self._flushing.locked():
             return
         with self._flushing:
             with self._lock:
                 waiting, self._waiting = self._waiting, {}
+            if not waiting:
+                return
             try:
                 self.write(list(waiting.values()))
             except SQLAlchemyError:

@@ -38,11 +38,14 @@ class RunLog(Periodic):
 
     def flush(self) -> None:
         """Write what waits; on failure it stays for the next time."""
-        if not self._waiting:
+        # Empty may mean that the timer is just writing it: whoever flushes wants to read it next.
+        if not self._waiting and not self._flushing.locked():
             return
         with self._flushing:
             with self._lock:
                 waiting, self._waiting = self._waiting, []
+            if not waiting:
+                return
             try:
                 self._write(waiting)
             except SQLAlchemyError:

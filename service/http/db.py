@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from service.adapters.key_cache import DataVersionCache, NoCache
     from service.adapters.limits import LocalLimits, SharedLimits
     from service.adapters.messages import MessageWriter
+    from service.adapters.periodic import Periodic
     from service.adapters.providers import Providers
     from service.adapters.refusals import RefusalLog
     from service.adapters.run_log import RunLog
@@ -111,6 +112,17 @@ def release() -> None:
     if g.pop("session_open", False):
         db.session.commit()
         db.session.remove()
+
+
+def catch_up(*gathering: Periodic) -> None:
+    """Have what is gathered in memory written, and read it from now on.
+
+    The transaction that asked who is calling ends first: on SQLite it would go on seeing the time before, and one
+    that may write would stand in the way.
+    """
+    release()
+    for one in gathering:
+        one.flush()
 
 
 def reads_only() -> None:

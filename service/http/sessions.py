@@ -44,7 +44,7 @@ def of_page(request: Request, own: Services) -> Identity:
         SignInNeeded: nobody is.
         Forbidden: another site sent this, or an API key: a leaked key must not reach what only pages do.
     """
-    csrf.check(request)
+    csrf.check(request, by_form=True)
     if any(credential.is_key for credential in presented(request)):
         raise Forbidden("Pages are opened by signing in, not with an API key")
     sent = request.cookies.getlist(ACCESS_COOKIE)

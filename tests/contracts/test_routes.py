@@ -15,6 +15,7 @@ from service.app import create_app
 from service.domain.policy import Kind
 from service.http.rules import RULES
 from service.settings import Settings
+from tests.families.routes import status_of
 
 #: Whoever adds a line here opens an endpoint to the world.
 PUBLIC = {
@@ -27,6 +28,12 @@ PUBLIC = {
     "monitor.health",
     "monitor.health_check",
     "monitor.version",
+    "pages.first_run",
+    "pages.login",
+    "pages.logout",
+    "pages.set_up",
+    "pages.sign_in",
+    "pages.static",
 }
 #: Anybody may ask; what a stranger gets is less, or a refusal of the view's own.
 OPTIONAL = {"monitor.config", "users.create"}
@@ -98,9 +105,7 @@ def test_nothing_is_optional_but_the_short_list() -> None:
 
 def test_every_other_method_and_route_refuses_a_stranger(app: Flask) -> None:
     client = app.test_client()
-    answers = {
-        f"{method} {path}": client.open(path, method=method).status_code for method, path in closed_routes(app)
-    }
+    answers = {f"{method} {path}": status_of(client.open(path, method=method)) for method, path in closed_routes(app)}
     assert len(answers) > 30
     assert {route: status for route, status in answers.items() if status not in {401, 403}} == {}
 

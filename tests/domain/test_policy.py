@@ -38,6 +38,8 @@ def expected(kind: Kind, policy: Policy) -> str:
         Kind.SUPERUSER: api,
         Kind.WEBHOOK: "refuse",
         Kind.SESSION: "refuse",
+        Kind.PAGE: "refuse",
+        Kind.ADMIN_PAGE: "refuse",
         Kind.MCP: mcp_closed if policy.mcp_require_api_key else mcp,
     }[kind]
 

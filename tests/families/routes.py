@@ -53,12 +53,16 @@ SESSION, MESSAGE = Thing("session"), Thing("message")
 NEW = Thing("new")
 USERNAME, REFRESH_TOKEN = Thing("username"), Thing("refresh_token")
 
+
 #: What the names in the paths stand for; a sample may say otherwise.
-ARGUMENTS = {
+ARGUMENTS: dict[str, Thing | str] = {
+    #: Nobody's: the same file for all.
+    "filename": "app.css",
     "api_key_id": KEY,
     "file_id": FILE,
     "file_name": FLOW_FILE,
     "flow_id": FLOW,
+    "key_id": KEY,
     "message_id": MESSAGE,
     "session_id": SESSION,
     "user_id": USER,
@@ -98,6 +102,7 @@ def _flow(name: str) -> dict[str, Any]:
 _RUN = {"input_value": "Hello", "session_id": SESSION}
 _LOGIN = {"username": USERNAME, "password": PASSWORD}
 _VARIABLE = {"name": NEW, "value": CREDENTIAL, "type": "Credential", "default_fields": []}
+_VARIABLE_FORM = {"value": CREDENTIAL, "type": "Credential", "fields": ""}
 _RESET = {"current_password": PASSWORD, "password": NEW_PASSWORD}
 _OF_MESSAGES = {"flow_id": FLOW, "session_id": SESSION}
 _FILE = b'{"name": "from a file", "data": null}'
@@ -170,6 +175,50 @@ SAMPLES: dict[Route, Sample] = {
     ("POST", "runs.webhook"): Sample({"any": "thing"}),
     ("POST", "runs.process"): Sample({}, status=400),
     ("POST", "runs.predict"): Sample({}, status=400),
+    ("GET", "pages.static"): Sample(),
+    ("GET", "pages.home"): Sample(),
+    ("GET", "pages.login"): Sample(),
+    ("POST", "pages.sign_in"): Sample(form=_LOGIN),
+    ("POST", "pages.logout"): Sample(cookies={"refresh_token_lf": REFRESH_TOKEN}),
+    ("GET", "pages.first_run"): Sample(),
+    ("POST", "pages.set_up"): Sample(form={"shown": PASSWORD, "password": NEW_PASSWORD}, status=403),
+    ("GET", "pages.flows"): Sample(),
+    ("POST", "pages.upload_flow"): Sample(upload=("flow.json", _FILE)),
+    ("GET", "pages.flow"): Sample(),
+    ("POST", "pages.change_flow"): Sample(form={"name": NEW, "description": "new", "public": "yes"}),
+    ("GET", "pages.flow_api"): Sample(),
+    ("GET", "pages.download_flow"): Sample(),
+    ("GET", "pages.doomed_flow"): Sample(),
+    ("POST", "pages.delete_flow"): Sample(form={}),
+    ("GET", "pages.playground"): Sample(query={"session": SESSION}),
+    ("POST", "pages.say"): Sample(form={"session": SESSION, "text": "Hello"}),
+    ("POST", "pages.stream"): Sample(form={"session": SESSION, "text": "Hello"}),
+    ("GET", "pages.variables"): Sample(),
+    ("GET", "pages.new_variable"): Sample(),
+    ("POST", "pages.create_variable"): Sample(form=_VARIABLE_FORM | {"name": NEW}),
+    ("GET", "pages.variable"): Sample(),
+    ("POST", "pages.change_variable"): Sample(form=_VARIABLE_FORM | {"name": NEW}),
+    ("GET", "pages.doomed_variable"): Sample(),
+    ("POST", "pages.delete_variable"): Sample(form={}),
+    ("GET", "pages.keys"): Sample(),
+    ("GET", "pages.new_key"): Sample(),
+    ("POST", "pages.create_key"): Sample(form={"name": "new", "flows_are": "some", "flows": FLOW}),
+    ("GET", "pages.key"): Sample(),
+    ("POST", "pages.change_key"): Sample(form={"name": "renamed", "flows_are": "some", "flows": FLOW}),
+    ("POST", "pages.switch_key"): Sample(form={"on": "no"}),
+    ("GET", "pages.rotation"): Sample(),
+    ("POST", "pages.rotate_key"): Sample(form={"grace": "3600"}),
+    ("GET", "pages.doomed_keys"): Sample(query={"id": KEY}),
+    ("POST", "pages.delete_keys"): Sample(form={"id": KEY}),
+    ("GET", "pages.usage"): Sample(),
+    ("GET", "pages.users"): Sample(by_superuser=True),
+    ("GET", "pages.new_user"): Sample(by_superuser=True),
+    ("POST", "pages.create_user"): Sample(form={"username": NEW, "password": NEW_PASSWORD}, by_superuser=True),
+    ("GET", "pages.user"): Sample(by_superuser=True),
+    ("POST", "pages.change_user"): Sample(form={"act": "deactivate"}, path={"user_id": NEWCOMER}, by_superuser=True),
+    ("GET", "pages.doomed_user"): Sample(path={"user_id": NEWCOMER}, by_superuser=True),
+    ("POST", "pages.delete_user"): Sample(form={}, path={"user_id": NEWCOMER}, by_superuser=True),
+    ("GET", "pages.audit"): Sample(query={"actor_id": USER}, by_superuser=True),
 }
 
 
@@ -181,6 +230,17 @@ def name_of(route: Route) -> str:
 def kind_of(route: Route) -> Kind:
     """The rule that holds for the route."""
     return RULES[route[1]]
+
+
+def is_page(route: Route) -> bool:
+    """True for what a browser is shown: opened by signing in, and never by a key."""
+    return route[1].startswith("pages.")
+
+
+def status_of(answer: TestResponse) -> int:
+    """The status; 401 for the way to the sign-in, which is how a page says it."""
+    led_away = answer.status_code == 303 and str(answer.location).startswith("/login?next=")
+    return 401 if led_away else answer.status_code
 
 
 def is_closed(route: Route) -> bool:
@@ -238,7 +298,7 @@ class Call:
         elif self.json is not None:
             sent["json"] = self.json
         client = app.test_client(use_cookies=False)
-        return client.open(self.path, method=self.method, environ_overrides=environ, **sent)
+        return client.open(self.path, method=self.method, environ_overrides=environ, buffered=True, **sent)
 
 
 def call_of(app: Flask, route: Route, choose: Choose) -> Call:
@@ -248,6 +308,8 @@ def call_of(app: Flask, route: Route, choose: Choose) -> Call:
     def in_path(match: re.Match[str]) -> str:
         name = match[1].rpartition(":")[2]
         thing = sample.path.get(name) or ARGUMENTS[name]
+        if isinstance(thing, str):
+            return thing
         return quote(choose(f"path.{name}", thing.name), safe="")
 
     return Call(
@@ -313,8 +375,15 @@ class Owner:
         """Headers with the login token."""
         return {"Authorization": f"Bearer {self.tokens.access}"}
 
+    @property
+    def browser(self) -> dict[str, str]:
+        """Headers of a browser that is signed in."""
+        return {"Cookie": f"access_token_lf={self.tokens.access}", "Sec-Fetch-Site": "same-origin"}
+
     def credential(self, route: Route) -> dict[str, str]:
         """The headers that the route asks of its callers."""
+        if kind_of(route).is_page:
+            return self.browser
         return self.session if kind_of(route) is Kind.SESSION else {"x-api-key": self.key}
 
     def __getitem__(self, thing: str) -> str:

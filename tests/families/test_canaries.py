@@ -48,7 +48,12 @@ SHOWN: dict[str, set[str]] = {
     "POST auth.refresh": {"a login token"},
     "POST keys.create": {"a key"},
     "POST keys.rotate": {"a key"},
+    "POST pages.create_key": {"a key"},
+    "POST pages.rotate_key": {"a key"},
+    "POST pages.sign_in": {"a login token"},
 }
+#: A name in a form that was refused, and a chat: they show what was typed to whoever typed it.
+ECHOES_ITS_FORM = {"POST pages.sign_in", "POST pages.say", "POST pages.stream"}
 ECHOES_ITS_PATH = {"POST runs.run", "POST runs.advanced", "POST runs.webhook", "DELETE files.delete"}
 
 
@@ -119,7 +124,7 @@ def of_no_json(app: Flask, owner: Owner, route: Route) -> TestResponse:
     call = owner.call(route)
     return app.test_client(use_cookies=False).open(
         call.path, method=call.method, data=f'{{"value": "{CREDENTIAL}", "api_key": "{owner.key}"',
-        content_type="application/json", headers=owner.credential(route),
+        content_type="application/json", headers=owner.credential(route), buffered=True,
     )  # fmt: skip
 
 
@@ -158,6 +163,7 @@ def test_no_answer_holds_a_secret_that_it_is_not_made_for(walk: Walk, route: Rou
         for secret, form in FORMS.items()
         if form.search(text) and secret not in SHOWN.get(name_of(route), set())
         and not (way == "with the key in the path" and name_of(route) in ECHOES_ITS_PATH)
+        and not (way == "of wrong types" and name_of(route) in ECHOES_ITS_FORM)
     }  # fmt: skip
     assert found == set()
 
@@ -173,7 +179,8 @@ def test_no_line_of_any_library_holds_a_secret_even_at_debug(walk: Walk, route: 
         (secret, line.partition(" ")[0])
         for line in set(walk.lines[name_of(route)])
         for secret, form in FORMS.items()
-        if form.search(line) and not (line.startswith("sqlalchemy.engine") and secret in STORED)
+        if form.search(line)
+        and not (line.startswith("sqlalchemy.engine") and (secret in STORED or name_of(route) in ECHOES_ITS_FORM))
     }
     assert found == set()
 

@@ -41,6 +41,8 @@ CONFIGURATIONS = list(product(VERSIONS, (False, True), (False, True)))
 TELLS_APART = {(("PUT", "flows.put"), "path.flow_id"): (404, 201)}
 #: What a superuser may do to others.
 ADMINISTRATION = {("GET", "users.get"), ("PATCH", "users.update"), ("DELETE", "users.delete")}
+#: Pages have nobody who passes without a credential.
+PAGES = {route for route in ROUTES if kind_of(route).is_page}
 
 #: Other things that may be tried where one is called for.
 OTHER_NAMES = {"flow": ("flow", "endpoint", "session"), "session": ("session", "flow")}
@@ -131,7 +133,7 @@ where_nobody_passes = under(*OPEN)
 
 OF_SUPERUSERS = [route for route in ROUTES if kind_of(route) is Kind.SUPERUSER or SAMPLES[route].by_superuser]
 READING = [route for route in ROUTES if route[0] == "GET" and route not in OF_SUPERUSERS]
-OF_USERS = [route for route in CLOSED if kind_of(route) is not Kind.SUPERUSER]
+OF_USERS = [route for route in CLOSED if kind_of(route) not in {Kind.SUPERUSER, Kind.ADMIN_PAGE}]
 FORMS = range(1, len(list(forms_of("0"))))
 
 

@@ -9,7 +9,7 @@ from flask import request
 
 from service.domain import keys, rotation, usage
 from service.domain.keys import NewKey
-from service.http.db import services, session
+from service.http.db import catch_up, services, session
 from service.http.parsing import Blueprint, path_id
 from service.http.policy import actor, caller
 from service.http.schemas.keys import (
@@ -39,7 +39,7 @@ _SHOWN_ONCE = {"Cache-Control": {"description": "no-store"}}
 def list_keys(query: dict[str, bool]) -> dict[str, Any]:
     """List one's keys, masked; ``?stale=true`` lists those that nobody has used for long."""
     own, owner_id = services(), caller().user_id
-    own.usage.flush()
+    catch_up(own.usage)
     before = own.now() - own.key_rules.stale_after if query["stale"] else None
     total, page = keys.list_of(session(), owner_id, stale_before=before)
     return {"total_count": total, "user_id": owner_id, "api_keys": [_shown(row) for row in page]}
@@ -59,7 +59,7 @@ def create(body: NewKey) -> tuple[dict[str, Any], int, dict[str, str]]:
 @blueprint.response(200, KeySchema)
 def get(api_key_id: str) -> dict[str, Any]:
     """Show a key, masked."""
-    services().usage.flush()
+    catch_up(services().usage)
     return _shown(keys.get(session(), caller().user_id, path_id(api_key_id, "api_key_id")))
 
 
@@ -91,7 +91,7 @@ def rotate(grace: timedelta, api_key_id: str) -> tuple[dict[str, Any], int, dict
 def show_usage(query: dict[str, int], api_key_id: str) -> dict[str, Any]:
     """Count the requests of a key by day and status."""
     own = services()
-    own.usage.flush()
+    catch_up(own.usage)
     row, days = usage.report(session(), caller().user_id, path_id(api_key_id, "api_key_id"), query["days"], own.now())
     return {"api_key_id": row.id, "total_uses": row.total_uses, "last_used_at": row.last_used_at, "days": days}
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.domain import messages
 from service.domain.errors import Invalid, Rejected
-from service.http.db import services, session
+from service.http.db import catch_up, services, session
 from service.http.parsing import Blueprint, path_id, read_json
 from service.http.policy import caller
 from service.http.schemas.messages import MessageReadSchema, MessageSchema, MessageUpdateSchema
@@ -92,7 +92,7 @@ def delete_sessions() -> Response:
 
 def _seen() -> Session:
     """The session, after what this process still has in memory is written."""
-    services().messages.flush()
+    catch_up(services().messages)
     return session()
 
 

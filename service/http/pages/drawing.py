@@ -46,7 +46,8 @@ def graph_of(data: Mapping[str, Any]) -> Picture:
     """Draw ``{"nodes": [...], "edges": [...]}``; what cannot be read is left out."""
     nodes = [node for node in _listed(data, "nodes") if isinstance(node.get("id"), str)][:_MOST]
     nodes = [node for node in nodes if node.get("type") != "noteNode"]
-    links = [(edge.get("source"), edge.get("target")) for edge in _listed(data, "edges")]
+    ends = [(edge.get("source"), edge.get("target")) for edge in _listed(data, "edges")]
+    links = [(a, b) for a, b in ends if isinstance(a, str) and isinstance(b, str)]
     places = _placed(nodes) or _layered([node["id"] for node in nodes], links)
     boxes = {
         node["id"]: Box(node["id"], _name(node), _kind(node), x, y)
@@ -97,7 +98,7 @@ def _overlap(places: Sequence[tuple[float, float]]) -> bool:
     )
 
 
-def _layered(ids: Sequence[str], links: Sequence[tuple[Any, Any]]) -> list[tuple[float, float]]:
+def _layered(ids: Sequence[str], links: Sequence[tuple[str, str]]) -> list[tuple[float, float]]:
     """Columns from left to right along the edges; a circle ends where it would begin again."""
     level = dict.fromkeys(ids, 0)
     for _ in range(min(len(ids), 50)):

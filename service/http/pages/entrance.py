@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Response, request, url_for
@@ -34,23 +35,23 @@ def login() -> Response:
         return _welcome(signing_in.without_password())
     if _is_first_run() and not left:
         return go(url_for("pages.first_run"))
-    return page("login.html", "Sign in", wanted=_wanted(), left=left)
+    return _login_form(left=left)
 
 
 @blueprint.post("/login", endpoint="sign_in")
 def sign_in() -> Response:
     """Sign in with a name and a password."""
-    csrf.check(request)
+    csrf.check(request, by_form=True)
     try:
         return _welcome(signing_in.with_password(forms.text("username"), request.form.get("password", "")))
     except DomainError as error:
-        return failed("login.html", "Sign in", error, wanted=_wanted(), username=forms.text("username"))
+        return failed(error, _login_form)
 
 
 @blueprint.post("/logout", endpoint="logout")
 def logout() -> Response:
     """Sign out."""
-    csrf.check(request)
+    csrf.check(request, by_form=True)
     signing_in.end()
     return cookies.clear(go(url_for("pages.login", out="1")), services())
 
@@ -60,13 +61,13 @@ def first_run() -> Response:
     """Ask for the superuser's own password, once, before anybody has signed in."""
     if not _is_first_run():
         return go(url_for("pages.login"))
-    return page("first_run.html", "Welcome to Keyturn", superuser=services().settings.superuser)
+    return _first_run_form()
 
 
 @blueprint.post("/first-run", endpoint="set_up")
 def set_up() -> Response:
     """Give the superuser a password of its own; that of the start screen shows that it is the operator."""
-    csrf.check(request)
+    csrf.check(request, by_form=True)
     if not _is_first_run():
         raise Forbidden("The superuser has been set up already. Sign in.")
     own = services()
@@ -80,7 +81,15 @@ def set_up() -> Response:
         accounts.reset_password(session(), actor().become(user), user.id, shown, new, own.hasher, own.now())
         return _welcome(accounts.issue(session(), user.id, own.lifetimes, own.now()))
     except DomainError as error:
-        return failed("first_run.html", "Welcome to Keyturn", error, superuser=own.settings.superuser)
+        return failed(error, _first_run_form)
+
+
+def _login_form(**context: Any) -> Response:
+    return page("login.html", "Sign in", wanted=_wanted(), username=forms.text("username"), **context)
+
+
+def _first_run_form(**context: Any) -> Response:
+    return page("first_run.html", "Welcome to Keyturn", superuser=services().settings.superuser, **context)
 
 
 def _is_first_run() -> bool:

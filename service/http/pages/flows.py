@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from flask import Response, jsonify, request
 
 from service.domain import flows
-from service.domain.errors import DomainError, FlowInvalid, NotFound, UnknownComponents
+from service.domain.errors import DomainError, FlowInvalid, NotFound, Rejected, UnknownComponents
 from service.http.api.flows import read_upload
 from service.http.db import abandon, services, session
 from service.http.errors import status_of
@@ -25,7 +26,7 @@ from service.storage.flows import Flow
 @blueprint.get("/flows", endpoint="flows")
 def show() -> Response:
     """List the flows."""
-    return page("flows.html", "Flows", rows=_mine())
+    return _list()
 
 
 @blueprint.post("/flows", endpoint="upload_flow")
@@ -34,26 +35,24 @@ def upload() -> Response:
     try:
         bodies = [body for file in request.files.getlist("file") if file for body in read_upload(file.stream.read())]
         if not bodies:
-            return page("flows.html", "Flows", status=422, rows=_mine(), problems={"file": "Choose a file first"})
+            raise Rejected("Choose a file first")
         flows.create_many(session(), caller().user_id, bodies, services().now())
     except DomainError as error:
         # Its fields are those of the file: the page has one place for all of them.
         abandon()
-        return page("flows.html", "Flows", status=status_of(error), rows=_mine(), problems={"file": str(error)})
+        return _list(status=status_of(error), problems={"file": str(error)})
     return lead_back("flows", "flow-uploaded")
 
 
 @blueprint.get("/flow/<uuid:flow_id>", endpoint="flow")
 def one(flow_id: uuid.UUID) -> Response:
     """Show a flow: its picture, what it needs, its settings."""
-    flow = flows.get(session(), caller().user_id, flow_id)
-    return page("flow.html", flow.name, **_about(flow), entered=_stored(flow))
+    return _show_flow(flow_id)
 
 
 @blueprint.post("/flow/<uuid:flow_id>", endpoint="change_flow")
 def change(flow_id: uuid.UUID) -> Response:
     """Change a flow's names and switches."""
-    user_id = caller().user_id
     try:
         body = {
             "name": forms.text("name"),
@@ -62,12 +61,10 @@ def change(flow_id: uuid.UUID) -> Response:
             "mcp_enabled": forms.text("mcp_enabled") == "yes",
             "access_type": "PUBLIC" if forms.text("public") == "yes" else "PRIVATE",
         }
-        flows.update(session(), user_id, flow_id, forms.load(FlowChangesSchema(), body), services().now())
-    except NotFound:
-        raise
+        changes = forms.load(FlowChangesSchema(), body)
+        flows.update(session(), caller().user_id, flow_id, changes, services().now())
     except DomainError as error:
-        flow = flows.get(session(), user_id, flow_id)
-        return failed("flow.html", flow.name, error, **_about(flow), entered=request.form)
+        return failed(error, partial(_show_flow, flow_id))
     return lead_back("flow", "flow-changed", "settings", flow_id=flow_id)
 
 
@@ -103,8 +100,13 @@ def delete(flow_id: uuid.UUID) -> Response:
     return lead_back("flows", "flow-deleted")
 
 
-def _mine() -> list[Flow]:
-    return flows.list_of(session(), caller().user_id, with_data=False)
+def _list(**context: Any) -> Response:
+    return page("flows.html", "Flows", rows=flows.list_of(session(), caller().user_id, with_data=False), **context)
+
+
+def _show_flow(flow_id: uuid.UUID, **context: Any) -> Response:
+    flow = flows.get(session(), caller().user_id, flow_id)
+    return page("flow.html", flow.name, **_about(flow), entered=request.form or _stored(flow), **context)
 
 
 def _about(flow: Flow) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import Any
 
 from flask import Response, request
@@ -34,7 +35,7 @@ def show() -> Response:
 @blueprint.get(f"{_PATH}/new", endpoint="new_variable")
 def new() -> Response:
     """Show the form for a new variable."""
-    return page("variable_form.html", _NEW, row=None, entered={})
+    return _new_form()
 
 
 @blueprint.post(_PATH, endpoint="create_variable")
@@ -45,16 +46,14 @@ def create() -> Response:
         body = forms.load(NewVariableSchema(), _body() | {"value": request.form.get("value", "")})
         variables.create(session(), own.vault, actor(), caller().user_id, body, own.now())
     except DomainError as error:
-        return failed("variable_form.html", _NEW, error, row=None, entered=request.form)
+        return failed(error, _new_form)
     return lead_back("variables", "variable-saved")
 
 
 @blueprint.get(f"{_PATH}/<uuid:variable_id>", endpoint="variable")
 def edit(variable_id: uuid.UUID) -> Response:
     """Show a variable's form; the value of a Credential is not in it."""
-    row = _find(variable_id)
-    entered = {"name": row.name, "type": row.type, "value": row.value or "", "fields": ", ".join(row.default_fields)}
-    return page("variable_form.html", _EDIT, row=row, entered=entered)
+    return _edit_form(variable_id)
 
 
 @blueprint.post(f"{_PATH}/<uuid:variable_id>", endpoint="change_variable")
@@ -66,10 +65,8 @@ def change(variable_id: uuid.UUID) -> Response:
         body = _body() | ({"value": value} if value else {}) | {"id": str(variable_id)}
         changes = forms.load(VariableUpdateSchema(), body)
         variables.update(session(), own.vault, actor(), caller().user_id, variable_id, changes, own.now())
-    except NotFound:
-        raise
     except DomainError as error:
-        return failed("variable_form.html", _EDIT, error, row=_find(variable_id), entered=request.form)
+        return failed(error, partial(_edit_form, variable_id))
     return lead_back("variables", "variable-saved", f"variable-{variable_id}")
 
 
@@ -86,6 +83,16 @@ def delete(variable_id: uuid.UUID) -> Response:
     """Delete a variable."""
     variables.remove(session(), actor(), caller().user_id, variable_id, services().now())
     return lead_back("variables", "variable-deleted")
+
+
+def _new_form(**context: Any) -> Response:
+    return page("variable_form.html", _NEW, row=None, entered=request.form, **context)
+
+
+def _edit_form(variable_id: uuid.UUID, **context: Any) -> Response:
+    row = _find(variable_id)
+    stored = {"name": row.name, "type": row.type, "value": row.value or "", "fields": ", ".join(row.default_fields)}
+    return page("variable_form.html", _EDIT, row=row, entered=request.form or stored, **context)
 
 
 def _find(variable_id: uuid.UUID) -> VariableView:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from flask import Response, request, url_for
@@ -11,7 +12,7 @@ from flask import Response, request, url_for
 from service.domain import flows, keys, rotation
 from service.domain.errors import DomainError, Invalid
 from service.domain.permissions import Scope
-from service.http.db import services, session
+from service.http.db import catch_up, services, session
 from service.http.pages import forms
 from service.http.pages.shell import back as lead_back
 from service.http.pages.shell import blueprint, failed, go, page
@@ -39,7 +40,7 @@ def show() -> Response:
 @blueprint.get(f"{_PATH}/new", endpoint="new_key")
 def new() -> Response:
     """Show the form for a new key."""
-    return page("key_form.html", _NEW, **_choices(None))
+    return _new_form()
 
 
 @blueprint.post(_PATH, endpoint="create_key")
@@ -50,15 +51,14 @@ def create() -> Response:
         wanted = forms.load(NewKeySchema(), _body())
         row, key = keys.create(session(), actor(), caller().user_id, wanted, own.now(), own.key_rules)
     except DomainError as error:
-        return failed("key_form.html", _NEW, error, **_choices(None))
+        return failed(error, _new_form)
     return _shown_once(row, key, "Your new API key")
 
 
 @blueprint.get(f"{_PATH}/<uuid:key_id>", endpoint="key")
 def edit(key_id: uuid.UUID) -> Response:
     """Show a key's form."""
-    row = keys.get(session(), caller().user_id, key_id)
-    return page("key_form.html", _EDIT, **_choices(row))
+    return _edit_form(key_id)
 
 
 @blueprint.post(f"{_PATH}/<uuid:key_id>", endpoint="change_key")
@@ -69,8 +69,7 @@ def change(key_id: uuid.UUID) -> Response:
         changes = forms.load(KeyChangesSchema(), _changes(keys.get(session(), owner_id, key_id)))
         keys.change(session(), actor(), owner_id, key_id, changes, own.now(), own.key_rules)
     except DomainError as error:
-        row = keys.get(session(), owner_id, key_id)
-        return failed("key_form.html", _EDIT, error, **_choices(row))
+        return failed(error, partial(_edit_form, key_id))
     return lead_back("keys", "key-changed", f"key-{key_id}")
 
 
@@ -85,20 +84,18 @@ def switch(key_id: uuid.UUID) -> Response:
 @blueprint.get(f"{_PATH}/<uuid:key_id>/rotate", endpoint="rotation")
 def ask_rotation(key_id: uuid.UUID) -> Response:
     """Ask how long the former secret lives on."""
-    row = keys.get(session(), caller().user_id, key_id)
-    return page("key_rotate.html", "Rotate API Key", row=row, graces=_graces())
+    return _rotation_form(key_id)
 
 
 @blueprint.post(f"{_PATH}/<uuid:key_id>/rotate", endpoint="rotate_key")
 def rotate(key_id: uuid.UUID) -> Response:
     """Give a key a new secret and show it, this once."""
-    own, owner_id = services(), caller().user_id
+    own = services()
     try:
         grace = timedelta(seconds=forms.number("grace") or 0)
-        row, key = rotation.rotate(session(), actor(), owner_id, key_id, grace, own.now(), own.key_rules)
+        row, key = rotation.rotate(session(), actor(), caller().user_id, key_id, grace, own.now(), own.key_rules)
     except DomainError as error:
-        row = keys.get(session(), owner_id, key_id)
-        return failed("key_rotate.html", "Rotate API Key", error, row=row, graces=_graces())
+        return failed(error, partial(_rotation_form, key_id))
     return _shown_once(row, key, "Your rotated API key")
 
 
@@ -121,9 +118,22 @@ def delete() -> Response:
 
 def _list() -> Response:
     own = services()
-    own.usage.flush()
+    catch_up(own.usage)
     total, rows = keys.list_of(session(), caller().user_id)
     return page("keys.html", _TITLE, rows=[_row(row) for row in rows[::-1]], total=total)
+
+
+def _new_form(**context: Any) -> Response:
+    return page("key_form.html", _NEW, **_choices(None), **context)
+
+
+def _edit_form(key_id: uuid.UUID, **context: Any) -> Response:
+    return page("key_form.html", _EDIT, **_choices(keys.get(session(), caller().user_id, key_id)), **context)
+
+
+def _rotation_form(key_id: uuid.UUID, **context: Any) -> Response:
+    row = keys.get(session(), caller().user_id, key_id)
+    return page("key_rotate.html", "Rotate API Key", row=row, graces=_graces(), **context)
 
 
 def _row(row: ApiKey) -> dict[str, Any]:

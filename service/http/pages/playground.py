@@ -12,7 +12,7 @@ from service.domain import flows, messages, runs
 from service.domain.errors import DomainError
 from service.domain.runs import Prepared, RunRequest
 from service.http.answers import spaced
-from service.http.db import reads_only, release, services, session
+from service.http.db import abandon, catch_up, reads_only, release, services, session
 from service.http.errors import status_of
 from service.http.pages.shell import blueprint, page, problems_of
 from service.http.policy import caller
@@ -35,6 +35,7 @@ def say(flow_id: uuid.UUID) -> Response:
         prepared, asked = _prepared(flow_id, name, text, stream=False)
         runs.result(prepared, asked)
     except DomainError as error:
+        abandon()
         problem = "; ".join(problems_of(error).values())
         return _chat(flow_id, name, problem=problem, text=text, status=status_of(error))
     return _chat(flow_id, name, ran=prepared.trace)
@@ -76,7 +77,7 @@ def _prepared(flow_id: uuid.UUID, name: str, text: str, *, stream: bool) -> tupl
 
 
 def _chat(flow_id: uuid.UUID, name: str, *, status: int = 200, **context: Any) -> Response:
-    services().messages.flush()
+    catch_up(services().messages)
     own, user_id = session(), caller().user_id
     flow = flows.get(own, user_id, flow_id)
     said = messages.list_of(own, user_id, flow_id=flow_id, session_id=name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -77,10 +78,15 @@ def page(template: str, title: str, *, status: int = 200, **context: Any) -> Res
     return response
 
 
-def failed(template: str, title: str, error: DomainError, **context: Any) -> Response:
-    """Return the page of a form again, with what was typed and what is wrong with it."""
+def failed(error: DomainError, form: Callable[..., Response]) -> Response:
+    """Return the page of a form again, with what was typed and what is wrong with it.
+
+    Args:
+        error: what is wrong.
+        form: shows the form; called after what was done is undone, so that it reads what is stored.
+    """
     abandon()
-    return page(template, title, status=status_of(error), problems=problems_of(error), **context)
+    return form(status=status_of(error), problems=problems_of(error))
 
 
 def problems_of(error: DomainError) -> dict[str, str]:

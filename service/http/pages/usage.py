@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response, request
 
 from service.domain import usage
-from service.http.db import services, session
+from service.http.db import catch_up, services, session
 from service.http.pages.charts import bars
 from service.http.pages.shell import blueprint, page
 from service.http.policy import caller
@@ -17,8 +17,7 @@ SPANS = (7, 30, 90)
 def show() -> Response:
     """Show the last days."""
     own = services()
-    own.usage.flush()
-    own.run_log.flush()
+    catch_up(own.usage, own.run_log)
     wanted = request.args.get("days", "30")
     days = int(wanted) if wanted in map(str, SPANS) else 30
     report = usage.of_owner(session(), caller().user_id, days, own.now())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import Any
 
 from flask import Response, request
@@ -31,7 +32,7 @@ def show() -> Response:
 @blueprint.get(f"{_PATH}/new", endpoint="new_user")
 def new() -> Response:
     """Show the form for a new user."""
-    return page("user_form.html", "Add user", entered={})
+    return _new_form()
 
 
 @blueprint.post(_PATH, endpoint="create_user")
@@ -47,15 +48,14 @@ def create() -> Response:
         )
         users.create(session(), actor(), wanted, own.hasher, own.now())
     except DomainError as error:
-        return failed("user_form.html", "Add user", error, entered=request.form)
+        return failed(error, _new_form)
     return lead_back("users", "user-added")
 
 
 @blueprint.get(f"{_PATH}/<uuid:user_id>", endpoint="user")
 def edit(user_id: uuid.UUID) -> Response:
     """Show a user and what can be done about them."""
-    row = users.get(session(), caller(), user_id)
-    return page("user.html", row.username, row=row)
+    return _show_user(user_id)
 
 
 @blueprint.post(f"{_PATH}/<uuid:user_id>", endpoint="change_user")
@@ -73,8 +73,7 @@ def change(user_id: uuid.UUID) -> Response:
     try:
         users.update(session(), actor(), user_id, changes, own.hasher, own.now())
     except DomainError as error:
-        row = users.get(session(), caller(), user_id)
-        return failed("user.html", row.username, error, row=row)
+        return failed(error, partial(_show_user, user_id))
     return lead_back("users", "password-set" if act == "password" else "user-changed", f"user-{user_id}")
 
 
@@ -90,6 +89,15 @@ def delete(user_id: uuid.UUID) -> Response:
     """Delete a user with everything that is theirs."""
     users.remove(session(), actor(), user_id, services().now())
     return lead_back("users", "user-deleted")
+
+
+def _new_form(**context: Any) -> Response:
+    return page("user_form.html", "Add user", entered=request.form, **context)
+
+
+def _show_user(user_id: uuid.UUID, **context: Any) -> Response:
+    row = users.get(session(), caller(), user_id)
+    return page("user.html", row.username, row=row, **context)
 
 
 def _skip() -> int:

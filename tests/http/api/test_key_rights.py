@@ -48,13 +48,13 @@ def routes(app: Flask) -> list[tuple[str, str, str]]:
     found = []
     for rule in app.url_map.iter_rules():
         for method in sorted(rule.methods & {"GET", "POST", "PUT", "PATCH", "DELETE"}):
-            if ROUTES[rule.endpoint] is not None:
+            if ROUTES.get(rule.endpoint) is not None:
                 found.append((method, re.sub(r"<[^>]+>", str(uuid.uuid4()), rule.rule), rule.endpoint))
     return found
 
 
-def test_every_route_says_which_scope_it_needs(shared: Flask) -> None:
-    assert set(ROUTES) == set(RULES)
+def test_every_route_that_a_key_opens_says_which_scope_it_needs() -> None:
+    assert set(ROUTES) == {endpoint for endpoint in RULES if not endpoint.startswith("pages.")}
 
 
 def test_a_scope_opens_exactly_the_routes_that_the_table_says(shared: Flask, chief: Api) -> None:

@@ -20,6 +20,7 @@ from tests.support.pages import FROM_HERE, Browser
 
 KEYS, VARIABLES = "/settings/api-keys", "/settings/global-variables"
 PLACES = ("/flows", KEYS, f"{KEYS}/new", VARIABLES, f"{VARIABLES}/new", "/settings/usage")
+ECHO_RUNS = ["Chat Input", "Prompt Template", "Chat Output"]
 ADMIN_PLACES = ("/admin/users", "/admin/users/new", "/admin/audit")
 
 
@@ -64,6 +65,13 @@ def test_a_foreign_page_cannot_send_any_form(browser: Browser) -> None:
         assert {path: browser.status("POST", path, headers=headers) for _, path in routes} == {
             path: 403 for _, path in routes
         }
+
+
+def test_an_origin_of_cors_cannot_send_forms_either(make_app: Callable[..., Flask], sqlite_url: URL) -> None:
+    origin = "https://partner.example"
+    browser = Browser.signed_in(make_app(sqlite_url, cors_origins=(origin,)))
+    for path in (KEYS, "/login", "/logout"):
+        assert browser.status("POST", path, headers={"Origin": origin, "Sec-Fetch-Site": "cross-site"}) == 403
 
 
 def test_an_api_key_opens_no_page(app: Flask, api: Api) -> None:
@@ -297,7 +305,7 @@ class TestFlows:
         page = browser.get(f"/flow/{echo['id']}")
         assert len(page.soup.select("svg .node")) == len(echo["data"]["nodes"])
         assert len(page.soup.select("svg .edge")) == len(echo["data"]["edges"])
-        assert "Chat Input → Chat Output" in page.text
+        assert "Chat Input → Prompt Template" in page.text
 
     def test_a_component_that_is_missing_is_named(self, browser: Browser, api: Api, echo: dict[str, Any]) -> None:
         data = json.loads(json.dumps(echo["data"]).replace('"type": "ChatInput"', '"type": "NoSuchThing"'))
@@ -352,15 +360,15 @@ class TestFlows:
 class TestPlayground:
     def test_answers_without_a_script_and_says_what_ran(self, browser: Browser, echo: dict[str, Any]) -> None:
         page = browser.post(f"/flow/{echo['id']}/playground", session="one", text="Hello there")
-        assert [one.get_text() for one in page.soup.select(".chat .said")] == ["Hello there", "Hello there"]
-        assert [row.th.get_text() for row in page.soup.select("#ran tbody tr")] == ["Chat Input", "Chat Output"]
+        assert [one.get_text() for one in page.soup.select(".chat .said")] == ["Hello there", "You said: Hello there"]
+        assert [row.th.get_text() for row in page.soup.select("#ran tbody tr")] == ECHO_RUNS
 
     def test_streams_its_events_and_what_ran(self, browser: Browser, echo: dict[str, Any]) -> None:
         form = {"session": "one", "text": "Hello"}
         answer = browser.client.post(f"/flow/{echo['id']}/playground/stream", data=form, headers=FROM_HERE)
         events = [json.loads(line) for line in answer.text.splitlines() if line]
         assert [event["event"] for event in events][-2:] == ["ran", "end"]
-        assert [one["name"] for one in events[-2]["data"]] == ["Chat Input", "Chat Output"]
+        assert [one["name"] for one in events[-2]["data"]] == ECHO_RUNS
 
     def test_lists_its_sessions(self, browser: Browser, echo: dict[str, Any]) -> None:
         for name in ("one", "two"):
