@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 GOLDEN := .golden
 
-.PHONY: run test check bench bench-engine golden starters langflow-fixtures clean
+.PHONY: run test check bench bench-engine golden starters langflow-fixtures screenshots clean
 
 run: $(VENV)/.run
 	@LANGFLOW_CONFIG_DIR="$${LANGFLOW_CONFIG_DIR:-data}" exec $(BIN)/keyturn quickstart
@@ -23,6 +23,10 @@ check: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.http
 	$(BIN)/python -m benchmarks.stream
+
+# Pictures of every page, by day, by night and on a phone; needs Chromium.
+screenshots: $(VENV)/.test
+	$(BIN)/python -m tests.e2e.pages.screenshots
 
 # The engine beside lfx, Langflow's own executor; needs a network the first time.
 bench-engine: $(VENV)/.test $(GOLDEN)/.made

@@ -73,6 +73,8 @@ RULES: dict[str, Kind] = {
     "api-docs.openapi_json": Kind.PUBLIC,
     "pages.static": Kind.PUBLIC,
     "pages.audit": Kind.ADMIN_PAGE,
+    "pages.account": Kind.PAGE,
+    "pages.change_password": Kind.PAGE,
     "pages.home": Kind.PAGE,
     "pages.login": Kind.PUBLIC,
     "pages.sign_in": Kind.PUBLIC,

@@ -23,6 +23,7 @@ def with_password(username: str, password: str) -> Tokens:
         TooManyAttempts: of this address, or for this account.
     """
     own, account = services(), name_key(username)
+    release()  # counting may write, and SQLite has one writer
     # Before the hash is computed: guessing must cost the guesser, not the server.
     own.sign_in.attempt("login", request.remote_addr)
     counted = own.sign_in.guess(account, lambda: _is_known(username, own))

@@ -211,6 +211,10 @@ SAMPLES: dict[Route, Sample] = {
     ("GET", "pages.doomed_keys"): Sample(query={"id": KEY}),
     ("POST", "pages.delete_keys"): Sample(form={"id": KEY}),
     ("GET", "pages.usage"): Sample(),
+    ("GET", "pages.account"): Sample(),
+    ("POST", "pages.change_password"): Sample(
+        form={"current": PASSWORD, "password": NEW_PASSWORD, "again": NEW_PASSWORD}
+    ),
     ("GET", "pages.users"): Sample(by_superuser=True),
     ("GET", "pages.new_user"): Sample(by_superuser=True),
     ("POST", "pages.create_user"): Sample(form={"username": NEW, "password": NEW_PASSWORD}, by_superuser=True),

@@ -51,6 +51,7 @@ SHOWN: dict[str, set[str]] = {
     "POST pages.create_key": {"a key"},
     "POST pages.rotate_key": {"a key"},
     "POST pages.sign_in": {"a login token"},
+    "POST pages.change_password": {"a login token"},
 }
 #: A name in a form that was refused, and a chat: they show what was typed to whoever typed it.
 ECHOES_ITS_FORM = {"POST pages.sign_in", "POST pages.say", "POST pages.stream"}

@@ -197,7 +197,7 @@ def test_what_is_no_text_is_no_current_password(lasting: Flask, owner: Owner, va
 
 
 def test_every_route_that_takes_a_password_or_a_refresh_token_is_here(lasting: Flask) -> None:
-    known = {"auth.login", "auth.refresh", "users.reset_password", "pages.login"}
+    known = {"auth.login", "auth.refresh", "users.reset_password", "pages.login", "pages.change_password"}
     suspects = {name for name in RULES if any(word in name for word in ("login", "refresh", "password", "token"))}
     assert suspects - known - {"auth.auto_login"} == set(), [
         rule_of(lasting, ("POST", name)) for name in suspects - known

@@ -76,6 +76,7 @@ MAY_SET: dict[Route, set[str]] = {
     ("POST", "pages.switch_key"): {"api_key.is_active"},
     ("POST", "pages.rotate_key"): _ROTATED,
     ("POST", "pages.delete_keys"): {"api_key"},
+    ("POST", "pages.change_password"): {"user.password_hash", "user.updated_at", "session_token"},
     ("POST", "pages.create_user"): {"user.username", "user.username_key"},
     ("POST", "pages.change_user"): {"user.is_active", "user.updated_at", "session_token"},
     ("POST", "pages.delete_user"): {"user", "session_token", "api_key"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 720, 140
+WIDTH, HEIGHT = 720, 110
 _GAP = 2
 
 
@@ -24,10 +24,12 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Bars from left to right, and the value that the frame's height stands for."""
+    """Bars from left to right, the value that the frame's height stands for, and the names of both ends."""
 
     bars: tuple[Bar, ...]
     most: int
+    first: str
+    last: str
 
 
 def bars(values: Sequence[tuple[str, int, int]]) -> Chart:
@@ -43,4 +45,4 @@ def bars(values: Sequence[tuple[str, int, int]]) -> Chart:
                 round(HEIGHT - bad_height, 1), round(bad_height, 1), f"{name}: {value}",
             )
         )  # fmt: skip
-    return Chart(tuple(drawn), most)
+    return Chart(tuple(drawn), most, values[0][0] if values else "", values[-1][0] if values else "")

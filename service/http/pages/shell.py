@@ -55,6 +55,7 @@ DONE = {
     "user-added": "The user was added.",
     "user-changed": "The user was changed.",
     "user-deleted": "The user was deleted, with everything that was theirs.",
+    "own-password": "Your password was changed, and every other sign-in of yours has ended.",
     "password-set": "The password was set, and every sign-in of that user has ended.",
 }
 

@@ -2,6 +2,9 @@
 "use strict";
 
 function unhide() {
+  // On a phone the places lie in one row that scrolls: the current one is to be seen, and the page stays where it is.
+  const here = document.querySelector("nav [aria-current]");
+  if (here) here.parentElement.scrollLeft += here.getBoundingClientRect().left - 24;
   for (const one of document.querySelectorAll("[data-copy], [data-drop-hint]")) one.hidden = false;
 }
 
@@ -115,7 +118,11 @@ document.addEventListener("submit", async (event) => {
     }
     for await (const { event: name, data } of events(response)) {
       if (name === "token") answer(data.id).textContent += data.chunk;
-      if (name === "add_message" && data.sender !== "User") answer(data.id, data.sender_name).textContent = data.text;
+      if (name === "add_message" && data.sender !== "User") {
+        // A message that is still being written comes with its first piece, and that piece once more as a token.
+        const text = data.properties?.state === "partial" ? "" : data.text;
+        answer(data.id, data.sender_name).textContent = text;
+      }
       if (name === "ran") showRan(data);
       if (name === "error") line("fault", "This did not work", data.text);
     }

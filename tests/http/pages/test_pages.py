@@ -19,7 +19,7 @@ from tests.support.client import PASSWORD, SUPERUSER, Api
 from tests.support.pages import FROM_HERE, Browser
 
 KEYS, VARIABLES = "/settings/api-keys", "/settings/global-variables"
-PLACES = ("/flows", KEYS, f"{KEYS}/new", VARIABLES, f"{VARIABLES}/new", "/settings/usage")
+PLACES = ("/flows", "/settings/account", KEYS, f"{KEYS}/new", VARIABLES, f"{VARIABLES}/new", "/settings/usage")
 ECHO_RUNS = ["Chat Input", "Prompt Template", "Chat Output"]
 ADMIN_PLACES = ("/admin/users", "/admin/users/new", "/admin/audit")
 
@@ -399,12 +399,17 @@ class TestUsage:
         api.get("/flows/00000000-0000-4000-8000-000000000000")
         browser.post(f"/flow/{echo['id']}/playground", text="hi")
         tables = {table.caption.get_text(): table for table in browser.get("/settings/usage").soup.find_all("table")}
-        cells = {row.th.get_text(): [cell.get_text() for cell in row.find_all("td")][:4]
-                 for name in ("By key", "By flow") for row in tables[name].select("tbody tr")}  # fmt: skip
-        assert cells == {
+        cells = {
+            row.th.get_text(): {cell["data-label"]: cell.get_text() for cell in row.find_all("td")}
+            for name in ("By key", "By flow") for row in tables[name].select("tbody tr")
+        }  # fmt: skip
+        counted = {
+            name: [of.get(one) for one in ("Requests", "Errors", "Runs", "Failed")] for name, of in cells.items()
+        }
+        assert counted == {
             "test": ["3", "1", "1", "0"],
             "playground": ["0", "0", "1", "0"],
-            "Echo": ["0", "0", "2", "0"],
+            "Echo": [None, None, "2", "0"],
         }
 
     def test_shows_nothing_of_others(self, app: Flask, api: Api, echo: dict[str, Any]) -> None:
@@ -430,6 +435,29 @@ class TestUsers:
     def test_a_taken_name_is_said(self, browser: Browser) -> None:
         page = browser.post("/admin/users", username=SUPERUSER, password="pw12345678")
         assert (page.status, "unavailable" in page.text) == (400, True)
+
+
+class TestAccount:
+    PATH = "/settings/account"
+
+    def test_ones_own_password_is_changed_and_only_this_sign_in_goes_on(self, browser: Browser, app: Flask) -> None:
+        elsewhere = Browser.signed_in(app)
+        page = browser.post(self.PATH, current=PASSWORD, password="another-password", again="another-password")
+        assert (page.status, page.path) == (200, self.PATH)
+        assert browser.get(self.PATH).path == self.PATH
+        assert elsewhere.get(self.PATH).path == "/login"
+        assert Browser.signed_in(app, SUPERUSER, "another-password")
+
+    @pytest.mark.parametrize(
+        ("current", "again", "words"),
+        [("wrong", "another-password", "Current password is incorrect"), (PASSWORD, "other", "not the same")],
+    )
+    def test_a_password_is_not_changed_by_mistake(
+        self, browser: Browser, app: Flask, current: str, again: str, words: str
+    ) -> None:
+        page = browser.post(self.PATH, current=current, password="another-password", again=again)
+        assert (page.status >= 400, words in page.text) == (True, True)
+        assert Browser.signed_in(app)
 
 
 class TestAudit:
