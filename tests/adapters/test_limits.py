@@ -39,14 +39,6 @@ def seconds() -> Seconds:
 
 
 @pytest.fixture
-def engine(make_settings: Callable[..., Settings], database_url: URL) -> Iterator[Engine]:
-    boot.prepare(make_settings(database_url))
-    made = create_engine(database_url, pool_size=20)
-    yield made
-    made.dispose()
-
-
-@pytest.fixture
 def subject() -> str:
     """A subject of the test's own: Redis is shared."""
     return f"test:{uuid.uuid4()}"

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine, delete, select, text
+from sqlalchemy import Engine, delete, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from service import boot
 from service.adapters.messages import MessageWriter
 from service.domain import flows as flow_cases
-from service.settings import Settings
 from service.storage import Flow, StoredChatMessage, User
-from service.storage.engine import create_engine
 from tests.support import flows
-
-
-@pytest.fixture
-def engine(make_settings: Callable[..., Settings], database_url: URL) -> Iterator[Engine]:
-    boot.prepare(make_settings(database_url))
-    made = create_engine(database_url, pool_size=5)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

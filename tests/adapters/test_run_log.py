@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import URL, Engine, select
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from service import boot
 from service.adapters.run_log import RunLog
 from service.domain.ports import FinishedRun, TokenUsage
-from service.settings import Settings
 from service.storage import Flow, RunRow, User
-from service.storage.engine import create_engine
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def engine(make_settings: Callable[..., Settings], database_url: URL) -> Iterator[Engine]:
-    boot.prepare(make_settings(database_url))
-    made = create_engine(database_url, pool_size=10)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

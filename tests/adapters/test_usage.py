@@ -8,26 +8,15 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from sqlalchemy import URL, Engine, select, text
+from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from service import boot
 from service.adapters.usage import UsageCounter
 from service.domain import keys
 from service.domain.audit import BOOT
-from service.settings import Settings
 from service.storage import ApiKey, KeyUsage, User
-from service.storage.engine import create_engine
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def engine(make_settings: Callable[..., Settings], database_url: URL) -> Iterator[Engine]:
-    boot.prepare(make_settings(database_url))
-    made = create_engine(database_url, pool_size=10)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

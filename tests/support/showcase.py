@@ -24,7 +24,7 @@ from tests.support.waiting import wait_until_it_answers
 
 USERNAME, PASSWORD = "administrator", "securepassword"
 
-#: name -> (what is asked for, uses, days since the last one)
+#: name -> (what is asked for, uses, days since the last one); the later ones are the older ones
 KEYS: dict[str, tuple[dict[str, Any], int, int]] = {
     "Web shop, production": ({"scopes": ["run"], "rate_limit": {"requests": 600, "window_seconds": 60}}, 48_213, 0),
     "Web shop, staging": ({"scopes": ["run"]}, 1_904, 1),
@@ -127,9 +127,10 @@ def _live(engine: Engine, ids: dict[str, uuid.UUID]) -> None:
     with Session(engine) as session:
         owner = session.scalars(select(ApiKey.user_id).where(ApiKey.id == next(iter(ids.values())))).one()
         flows = list(session.scalars(select(Flow.id).where(Flow.user_id == owner).order_by(Flow.name)))
-        for name, (_, uses, idle) in KEYS.items():
-            at = now - timedelta(days=idle, minutes=3)
-            session.execute(update(ApiKey).where(ApiKey.id == ids[name]).values(total_uses=uses, last_used_at=at))
+        for age, (name, (_, uses, idle)) in enumerate(KEYS.items(), start=1):
+            made, used = now - timedelta(days=age * 41), now - timedelta(days=idle, minutes=3)
+            values = {"total_uses": uses, "last_used_at": used, "created_at": made}
+            session.execute(update(ApiKey).where(ApiKey.id == ids[name]).values(values))
         for back in range(30):
             day = now - timedelta(days=back)
             busy = 0.45 if day.weekday() > 4 else 1.0
