@@ -34,7 +34,7 @@ from service.domain.sign_in import SignInLimits
 from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.component import Services as SearchServices
 from service.http import cors, db, errors, pages, policy
-from service.http.api import audit, auth, files, flows, keys, monitor, runs, users, variables
+from service.http.api import audit, auth, files, flows, keys, monitor, projects, runs, users, variables
 from service.http.api import messages as chat_messages
 from service.settings import Settings
 from service.start_screen import start_screen
@@ -43,7 +43,7 @@ from service.storage.engine import is_memory
 _BLUEPRINTS = (
     *(
         module.blueprint
-        for module in (monitor, auth, users, keys, variables, flows, files, chat_messages, runs, audit)
+        for module in (monitor, auth, users, keys, variables, flows, projects, files, chat_messages, runs, audit)
     ),
     files.of_users,
 )
@@ -94,7 +94,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     errors.install(app)
     if not settings.backend_only:
         app.register_blueprint(pages.blueprint)
-    _serve_both_slash_forms(app)
+    _serve_other_forms(app)
     return app
 
 
@@ -241,8 +241,16 @@ def _flask_config(settings: Settings) -> dict[str, object]:
     }
 
 
-def _serve_both_slash_forms(app: Flask) -> None:
-    """Serve ``/flows`` and ``/flows/`` alike: a redirect would cost clients their body or their key."""
+#: Older names of paths, which Langflow answers with a redirect.
+_FORMER_NAMES = {"/api/v1/projects/": "/api/v1/folders/"}
+
+
+def _serve_other_forms(app: Flask) -> None:
+    """Serve former names, and ``/flows`` as ``/flows/``: a redirect would cost clients their body or their key."""
+    for rule in list(app.url_map.iter_rules()):
+        for name, former in _FORMER_NAMES.items():
+            if rule.rule.startswith(name):
+                app.add_url_rule(rule.rule.replace(name, former, 1), endpoint=rule.endpoint, methods=rule.methods)
     for rule in list(app.url_map.iter_rules()):
         if rule.rule.startswith("/api/") and rule.rule.endswith("/"):
             app.add_url_rule(rule.rule.rstrip("/"), endpoint=rule.endpoint, methods=rule.methods)

@@ -7,7 +7,6 @@ done. Whatever stands in the way becomes a ``BootError``, one line that says wha
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import secrets
 import sys
@@ -15,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from importlib import resources
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, exists, func, select, text
@@ -25,7 +23,7 @@ from sqlalchemy.orm import Session
 from service import __version__, declaration
 from service.adapters.passwords import BCRYPT_MARK, Argon2Hasher
 from service.adapters.vault import CHECK_TEXT, FernetVault, secret_from
-from service.domain import audit, flows, users, variables
+from service.domain import audit, examples, flows, users, variables
 from service.domain.errors import NotDecryptable
 from service.domain.keys import KeyRules
 from service.domain.usernames import by_name
@@ -301,12 +299,10 @@ def _tell_policy(session: Session, settings: Settings) -> None:
 
 
 def _load_demo_flows(session: Session, owner: User, now: datetime) -> None:
-    for entry in sorted(resources.files("service").joinpath("demo").iterdir(), key=lambda one: one.name):
-        if entry.name.endswith(".json"):
-            body = json.loads(entry.read_text("utf-8"))
-            taken = Flow.endpoint_name == body["endpoint_name"]
-            if session.scalar(select(Flow.id).where(Flow.user_id == owner.id, taken)) is None:
-                flows.create(session, owner.id, {k: v for k, v in body.items() if v is not None}, now)
+    for body in examples.bodies():
+        taken = Flow.endpoint_name == body["endpoint_name"]
+        if session.scalar(select(Flow.id).where(Flow.user_id == owner.id, taken)) is None:
+            flows.create(session, owner.id, {k: v for k, v in body.items() if v is not None}, now)
 
 
 def _facts(session: Session, settings: Settings, source: str, password: str | None) -> Facts:

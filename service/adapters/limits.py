@@ -20,6 +20,9 @@ T = TypeVar("T")
 WhenAway = Literal["local", "refuse"]
 _MOST_SUBJECTS = 10_000
 _RETRY_SECONDS = 2.0
+#: How far apart the clocks of two who count may be, in seconds: threads read theirs one after the other, and hosts
+#: are kept together by NTP only.
+CLOCKS_APART = 60.0
 
 
 class LocalLimits:
@@ -39,8 +42,8 @@ class LocalLimits:
         now = self._clock()
         with self._lock:
             ends, count = self._windows.get(subject, (0.0, 0))
-            # A window that ends later than it can was begun before the clock went back.
-            if not now < ends <= now + seconds:
+            # A window that ends much later than it can was begun before the clock went back.
+            if not now < ends <= now + seconds + CLOCKS_APART:
                 ends, count = now + seconds, 0
             if count >= most:
                 return Standing(allowed=False, remaining=0, resets=ends - now)
@@ -61,7 +64,7 @@ class LocalLimits:
         now = self._clock()
         with self._lock:
             held = self._places.setdefault(subject, {})
-            for token in [token for token, ends in held.items() if not now < ends <= now + lease]:
+            for token in [token for token, ends in held.items() if not now < ends <= now + lease + CLOCKS_APART]:
                 del held[token]
             if len(held) >= most:
                 return None

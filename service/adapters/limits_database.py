@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from service.adapters.limits import CLOCKS_APART
 from service.domain.errors import LimitsAway
 from service.domain.ports import Standing
 from service.storage.engine import begin_write
@@ -38,8 +39,9 @@ class DatabaseLimits:
 
     def hit(self, subject: str, most: int, seconds: int) -> Standing:
         now = self._clock()
-        # A window that ends later than it can was begun before the clock went back.
-        over = or_(LimitWindow.ends <= now, LimitWindow.ends > now + seconds)
+        # A window that ends later than it can was begun before the clock went back. A little later is only another
+        # worker's clock, and a window that began anew for it would let one more request through.
+        over = or_(LimitWindow.ends <= now, LimitWindow.ends > now + seconds + CLOCKS_APART)
         fresh = self._insert(LimitWindow).values(subject=subject, ends=now + seconds, count=1)
         count = fresh.on_conflict_do_update(
             index_elements=[LimitWindow.subject],
@@ -73,7 +75,9 @@ class DatabaseLimits:
                 # Two that count at once would both see the last free place. SQLite has one writer anyway.
                 session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(subject, 0))))
             session.execute(
-                delete(LimitLease).where(mine, or_(LimitLease.ends <= now, LimitLease.ends > now + lease))
+                delete(LimitLease).where(
+                    mine, or_(LimitLease.ends <= now, LimitLease.ends > now + lease + CLOCKS_APART)
+                )
             )
             if (session.scalar(select(func.count()).select_from(LimitLease).where(mine)) or 0) >= most:
                 return None

@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session, undefer
 
 from service.domain import projects
 from service.domain.errors import Conflict, DomainError, Invalid, Locked, NotFound, PreconditionFailed
+from service.domain.names import numbered
 from service.storage.flows import Flow
 
-NAME_LENGTH = 255
+PRIVATE, PUBLIC = "PRIVATE", "PUBLIC"
 MOST_AT_ONCE = 500
 #: Exports have some twenty levels. Far more of them could be stored and then not be written out again.
 MOST_LEVELS = 200
@@ -26,6 +27,9 @@ EDITABLE = (
     "name", "description", "data", "endpoint_name", "icon", "icon_bg_color", "gradient", "tags", "is_component",
     "webhook", "locked", "mcp_enabled", "action_name", "action_description", "access_type",
 )  # fmt: skip
+_SECRET_NAME = re.compile(
+    r"(^|_)(password|passwd|secret|token|credentials?|api_?key|access_key|headers|env)(_|$)", re.IGNORECASE
+)
 _ENDPOINT_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -80,10 +84,14 @@ def list_of(session: Session, user_id: uuid.UUID, *, folder_id: uuid.UUID | None
 
 
 def page_of(session: Session, user_id: uuid.UUID, page: int, size: int, *, folder_id: uuid.UUID | None = None,
-            components_only: bool = False, only: frozenset[uuid.UUID] | None = None
-            ) -> tuple[int, list[Flow]]:  # fmt: skip
+            components_only: bool = False, flows_only: bool = False, search: str = "",
+            only: frozenset[uuid.UUID] | None = None) -> tuple[int, list[Flow]]:  # fmt: skip
     """Return how many flows match and one page of them, counted from 1; ``only`` as for ``list_of``."""
     query = _filtered(user_id, folder_id, only, components_only=components_only)
+    if flows_only:
+        query = query.where(Flow.is_component.is_(False))
+    if search:
+        query = query.where(Flow.name.icontains(search, autoescape=True))
     total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
     ordered = query.options(undefer(Flow.data)).order_by(Flow.created_at, Flow.id)
     return total, list(session.scalars(ordered.offset((page - 1) * size).limit(size)))
@@ -149,6 +157,41 @@ def remove(session: Session, user_id: uuid.UUID, flow_ids: Iterable[uuid.UUID]) 
     return len(gone.all())
 
 
+def public(session: Session, flow_id: uuid.UUID) -> Flow:
+    """Return a flow that its owner has made public, whoever asks.
+
+    Raises:
+        NotFound: none such, or a private one.
+    """
+    query = select(Flow).where(Flow.id == flow_id, Flow.access_type == PUBLIC).options(undefer(Flow.data))
+    flow = session.scalar(query)
+    if flow is None:
+        raise NotFound("Flow not found")
+    return flow
+
+
+def without_secrets(data: Any) -> Any:
+    """Return a graph without the secrets that its author typed into it; names of variables stay.
+
+    A field counts as secret when its form hides it, or when its name says so: headers are typed into a table that
+    hides nothing.
+    """
+    if isinstance(data, list):
+        return [without_secrets(item) for item in data]
+    if not isinstance(data, dict):
+        return data
+    shown = {name: without_secrets(item) for name, item in data.items()}
+    for name, item in shown.items():
+        if isinstance(item, dict) and "value" in item and _holds_secret(name, item):
+            shown[name] = item | {"value": ""}
+    return shown
+
+
+def _holds_secret(name: str, field: Mapping[str, Any]) -> bool:
+    is_closed = field.get("password") is True or _SECRET_NAME.search(name) is not None
+    return is_closed and field.get("load_from_db") is not True
+
+
 def several(session: Session, user_id: uuid.UUID, flow_ids: Sequence[uuid.UUID]) -> list[Flow]:
     """Return those of the flows that are the user's, in the order asked for.
 
@@ -185,7 +228,7 @@ def check(fields: Mapping[str, Any]) -> None:
         if _is_deeper(data, MOST_LEVELS):
             raise Invalid.field(f"Value error, the flow has more than {MOST_LEVELS} levels", "body", "data")
     access = fields.get("access_type")
-    if access is not None and access not in {"PRIVATE", "PUBLIC"}:
+    if access is not None and access not in {PRIVATE, PUBLIC}:
         raise Invalid.field("Input should be 'PRIVATE' or 'PUBLIC'", "body", "access_type", kind="enum")
 
 
@@ -230,25 +273,13 @@ def _free_name(session: Session, user_id: uuid.UUID, wanted: str) -> str:
             select(Flow.name).where(Flow.user_id == user_id, Flow.name.startswith(wanted, autoescape=True))
         )
     )
-    return _numbered(wanted, taken, "{} ({})")
+    return numbered(wanted, taken, "{} ({})")
 
 
 def _free_endpoint(session: Session, user_id: uuid.UUID, wanted: str) -> str:
     like = Flow.endpoint_name.startswith(wanted, autoescape=True)
     taken = set(session.scalars(select(Flow.endpoint_name).where(Flow.user_id == user_id, like)))
-    return _numbered(wanted, {name for name in taken if name}, "{}-{}")
-
-
-def _numbered(wanted: str, taken: set[str], form: str) -> str:
-    if wanted not in taken:
-        return wanted
-    for number in range(1, len(taken) + 2):
-        name = form.format(wanted, number)
-        if name not in taken:
-            break
-    if len(name) > NAME_LENGTH:
-        raise Invalid.field("Value error, the name is taken and too long for a number", "body", "name")
-    return name
+    return numbered(wanted, {name for name in taken if name}, "{}-{}")
 
 
 def _flush(session: Session) -> None:

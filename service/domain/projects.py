@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.domain.errors import NotFound
-from service.storage.flows import Project
+from service.domain.errors import Conflict, Invalid, NotFound, Rejected
+from service.domain.names import numbered
+from service.storage.flows import Flow, Project
 
 DEFAULT_NAME = "Starter Project"
 DEFAULT_DESCRIPTION = "Manage your own flows. Download and upload projects."
@@ -32,7 +36,133 @@ def checked(session: Session, user_id: uuid.UUID, project_id: uuid.UUID | None) 
     """
     if project_id is None:
         return default_of(session, user_id).id
-    found = session.scalar(select(Project.id).where(Project.id == project_id, Project.user_id == user_id))
-    if found is None:
+    return get(session, user_id, project_id).id
+
+
+def get(session: Session, user_id: uuid.UUID, project_id: uuid.UUID) -> Project:
+    """Return one of the user's projects.
+
+    Raises:
+        NotFound: none such, or somebody else's.
+    """
+    project = session.scalar(select(Project).where(Project.id == project_id, Project.user_id == user_id))
+    if project is None:
         raise NotFound("Project not found")
-    return found
+    return project
+
+
+def list_of(session: Session, user_id: uuid.UUID) -> list[Project]:
+    """Return the user's projects, the default one first, then by name."""
+    found = session.scalars(select(Project).where(Project.user_id == user_id).order_by(Project.name))
+    return sorted(found, key=lambda project: project.name != DEFAULT_NAME)
+
+
+def create(session: Session, user_id: uuid.UUID, new: Mapping[str, Any]) -> Project:
+    """Make a project; a taken name gets a number, as in Langflow, and the flows it names move into it.
+
+    Raises:
+        Invalid: the name has neither a letter nor a digit.
+    """
+    check_name(new["name"])
+    like = Project.name.startswith(new["name"], autoescape=True)
+    taken = set(session.scalars(select(Project.name).where(Project.user_id == user_id, like)))
+    return _add(session, user_id, uuid.uuid4(), dict(new) | {"name": numbered(new["name"], taken, "{} ({})")})
+
+
+def change(session: Session, user_id: uuid.UUID, project_id: uuid.UUID, changes: Mapping[str, Any]) -> Project:
+    """Rename a project or describe it anew.
+
+    Raises:
+        NotFound: none such, or somebody else's; ``parent_id`` likewise.
+        Conflict: another project of the user has the name.
+        Invalid: the name has neither a letter nor a digit, or the project would lie inside itself.
+    """
+    project = get(session, user_id, project_id)
+    if changes.get("name") is not None:
+        check_name(changes["name"])
+        project.name = changes["name"]
+    if "description" in changes:
+        project.description = changes["description"]
+    if changes.get("parent_id") is not None:
+        project.parent_id = _parent(session, user_id, project_id, changes["parent_id"])
+    _flush(session)
+    return project
+
+
+def put(session: Session, user_id: uuid.UUID, project_id: uuid.UUID, body: Mapping[str, Any]) -> tuple[Project, bool]:
+    """Make the project of that id be what the body says; returns it, and whether it is new.
+
+    Raises:
+        NotFound: the id is somebody else's project.
+        Rejected: the body lists flows, and the project is there already.
+        Conflict: another project of the user has the name.
+    """
+    owner = session.scalar(select(Project.user_id).where(Project.id == project_id))
+    if owner is None:
+        check_name(body["name"])
+        return _add(session, user_id, project_id, body), True
+    project = get(session, user_id, project_id)
+    if body.get("flows_list") or body.get("components_list"):
+        raise Rejected(
+            "flows_list/components_list are not supported when updating an existing project; set a flow's project "
+            "via PUT /api/v1/flows/{flow_id} instead."
+        )
+    return change(session, user_id, project.id, body), False
+
+
+def remove(session: Session, user_id: uuid.UUID, project_id: uuid.UUID) -> None:
+    """Delete a project with the flows in it, as Langflow does; a default project is always there.
+
+    Raises:
+        NotFound: none such, or somebody else's.
+    """
+    project = get(session, user_id, project_id)
+    session.execute(delete(Flow).where(Flow.folder_id == project.id, Flow.user_id == user_id))
+    session.delete(project)
+    session.flush()
+    default_of(session, user_id)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name without a letter or a digit: MCP servers are named after their project.
+
+    Raises:
+        Invalid: in Langflow's words.
+    """
+    if not any(letter.isalnum() for letter in name):
+        text = "Project names must contain at least one letter or number"
+        raise Invalid.field(text, "body", "name", kind="invalid_project_name")
+
+
+def _add(session: Session, user_id: uuid.UUID, project_id: uuid.UUID, new: Mapping[str, Any]) -> Project:
+    project = Project(id=project_id, user_id=user_id, name=new["name"], description=new.get("description"))
+    session.add(project)
+    _flush(session)
+    move(session, user_id, project.id, [*(new.get("flows_list") or ()), *(new.get("components_list") or ())])
+    return project
+
+
+def move(session: Session, user_id: uuid.UUID, project_id: uuid.UUID, flow_ids: Sequence[uuid.UUID]) -> None:
+    """Put flows of the user into a project; others' are passed over like missing ones."""
+    if flow_ids:
+        mine = update(Flow).where(Flow.id.in_(flow_ids), Flow.user_id == user_id)
+        session.execute(mine.values(folder_id=project_id))
+
+
+def _parent(session: Session, user_id: uuid.UUID, project_id: uuid.UUID, parent_id: uuid.UUID) -> uuid.UUID:
+    above: uuid.UUID | None = get(session, user_id, parent_id).id
+    while above is not None:
+        if above == project_id:
+            raise Invalid.field("Value error, a project cannot lie inside itself", "body", "parent_id")
+        above = session.scalar(select(Project.parent_id).where(Project.id == above))
+    return parent_id
+
+
+def _flush(session: Session) -> None:
+    try:
+        session.flush()
+    except IntegrityError as error:
+        text = str(error.orig)
+        if "uq_project_user_id_name" in text or "project.name" in text:
+            raise Conflict("Project name must be unique") from None
+        raise

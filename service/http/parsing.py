@@ -110,6 +110,18 @@ def path_id(text: str, name: str) -> uuid.UUID:
         raise Invalid.field("Input should be a valid UUID", "path", name, kind="uuid_parsing") from None
 
 
+def count(name: str, default: int, most: int) -> int:
+    """Return a whole number of the query, from 1 on.
+
+    Raises:
+        Invalid: it is none, or more than ``most``.
+    """
+    text = request.args.get(name, str(default))
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:12]) <= most:
+        raise Invalid.field(f"Input should be a whole number from 1 to {most}", "query", name, kind="int_parsing")
+    return int(text)
+
+
 def flag(name: str, *, default: bool = False) -> bool:
     """Return a yes/no query parameter.
 

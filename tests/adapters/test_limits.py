@@ -156,6 +156,20 @@ class TestTime:
         seconds.now += 59.9
         assert not store.hit("a", 1, 60).allowed
 
+    def test_somebody_whose_clock_is_a_little_behind_counts_in_the_same_window(
+        self, store: LimitStore, seconds: Seconds
+    ) -> None:
+        store.hit("a", 1, 60)
+        seconds.now -= 2
+        assert not store.hit("a", 1, 60).allowed
+
+    def test_somebody_whose_clock_is_a_little_behind_sees_the_places_that_are_taken(
+        self, store: LimitStore, seconds: Seconds
+    ) -> None:
+        store.enter("a", 1, 60)
+        seconds.now -= 2
+        assert store.enter("a", 1, 60) is None
+
     def test_a_clock_that_goes_back_shuts_nobody_out(self, store: LimitStore, seconds: Seconds) -> None:
         store.hit("a", 1, 60)
         seconds.now -= 86_400

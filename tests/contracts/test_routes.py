@@ -25,6 +25,8 @@ PUBLIC = {
     "auth.logout",
     "auth.refresh",
     "auth.session",
+    "flows.basic_examples",
+    "flows.public_flow",
     "monitor.health",
     "monitor.health_check",
     "monitor.version",

@@ -47,6 +47,7 @@ class Thing:
 
 USER, NEWCOMER, KEY, VARIABLE = Thing("user"), Thing("newcomer"), Thing("key"), Thing("variable")
 FLOW, ENDPOINT, PROJECT = Thing("flow"), Thing("endpoint"), Thing("project")
+PUBLIC_FLOW, OTHER_PROJECT, PROJECT_WITH_FLOW = Thing("public_flow"), Thing("other_project"), Thing("project")
 FILE, FLOW_FILE = Thing("file"), Thing("flow_file")
 SESSION, MESSAGE = Thing("session"), Thing("message")
 #: A name that nothing has yet; another one at each call.
@@ -64,6 +65,7 @@ ARGUMENTS: dict[str, Thing | str] = {
     "flow_id": FLOW,
     "key_id": KEY,
     "message_id": MESSAGE,
+    "project_id": PROJECT,
     "session_id": SESSION,
     "user_id": USER,
     "variable_id": VARIABLE,
@@ -105,6 +107,7 @@ _VARIABLE = {"name": NEW, "value": CREDENTIAL, "type": "Credential", "default_fi
 _VARIABLE_FORM = {"value": CREDENTIAL, "type": "Credential", "fields": ""}
 _RESET = {"current_password": PASSWORD, "password": NEW_PASSWORD}
 _OF_MESSAGES = {"flow_id": FLOW, "session_id": SESSION}
+_PROJECT_FILE = b'{"folder_name": "from a file", "flows": [{"name": "from a project", "data": null}]}'
 _FILE = b'{"name": "from a file", "data": null}'
 
 #: One line for each route. HEAD is GET without a body, and needs none.
@@ -150,6 +153,16 @@ SAMPLES: dict[Route, Sample] = {
     ("POST", "flows.batch"): Sample({"flows": [_flow("one"), _flow("two")]}),
     ("POST", "flows.upload"): Sample(upload=("flow.json", _FILE), query={"folder_id": PROJECT}),
     ("POST", "flows.download"): Sample([FLOW]),
+    ("GET", "flows.basic_examples"): Sample(),
+    ("GET", "flows.public_flow"): Sample(path={"flow_id": PUBLIC_FLOW}),
+    ("GET", "projects.list"): Sample(),
+    ("POST", "projects.create"): Sample({"name": NEW, "flows_list": [FLOW]}),
+    ("GET", "projects.get"): Sample(),
+    ("PATCH", "projects.update"): Sample({"name": NEW, "parent_id": OTHER_PROJECT}),
+    ("PUT", "projects.put"): Sample({"name": NEW}),
+    ("DELETE", "projects.delete"): Sample(path={"project_id": OTHER_PROJECT}),
+    ("GET", "projects.download"): Sample(path={"project_id": PROJECT_WITH_FLOW}),
+    ("POST", "projects.upload"): Sample(upload=("project.json", _PROJECT_FILE)),
     ("POST", "files.upload"): Sample(upload=("new.txt", b"content")),
     ("GET", "files.download"): Sample(),
     ("GET", "files.image"): Sample(),
@@ -367,12 +380,19 @@ class Owner:
                         is_superuser=is_superuser, created_at=datetime.now(UTC))  # fmt: skip
             session.add(user)
             session.flush()
-            self.tokens = accounts.issue(session, user.id, own.lifetimes, own.now())
             self.user_id = str(user.id)
             session.commit()
+        self.sign_in()
         made = self._ask("POST", "/api/v1/api_key/", headers=self.session, json={"name": f"{self.mark}-first"})
         self.key: str = made["api_key"]
         self.things: dict[str, str] = {}
+
+    def sign_in(self) -> None:
+        """Begin a new session: some routes end the one there is."""
+        own = self.app.extensions["keyturn"]
+        with Session(own.engine) as session:
+            self.tokens = accounts.issue(session, uuid.UUID(self.user_id), own.lifetimes, own.now())
+            session.commit()
 
     @property
     def session(self) -> dict[str, str]:
@@ -446,6 +466,15 @@ def _by(factory: Callable[[Owner], str], thing: str) -> Callable[[Owner], str]:
     return made
 
 
+def _public_flow(owner: Owner) -> str:
+    body = {"name": owner.new_name(), "data": flows.echo(), "access_type": "PUBLIC"}
+    return str(owner.make("POST", "/v1/flows/", json=body)["id"])
+
+
+def _project(owner: Owner) -> str:
+    return str(owner.make("POST", "/v1/projects/", json={"name": owner.new_name()})["id"])
+
+
 def _flow_file(owner: Owner) -> str:
     upload = {"file": (io.BytesIO(PNG), f"{owner.new_name()}.png")}
     made = owner.make("POST", f"/v1/files/upload/{owner['flow']}", data=upload)
@@ -486,6 +515,8 @@ FACTORIES: dict[str, Callable[[Owner], str]] = {
     "endpoint": _endpoint,
     "flow": _by(_endpoint, "flow"),
     "project": _by(_endpoint, "project"),
+    "public_flow": _public_flow,
+    "other_project": _project,
     "flow_file": _flow_file,
     "file": _file,
     "session": _session,

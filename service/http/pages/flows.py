@@ -11,9 +11,9 @@ from flask import Response, jsonify, request
 
 from service.domain import flows
 from service.domain.errors import DomainError, FlowInvalid, NotFound, Rejected, UnknownComponents
-from service.http.api.flows import read_upload
 from service.http.db import abandon, services, session
 from service.http.errors import status_of
+from service.http.flow_files import read_upload
 from service.http.pages import forms
 from service.http.pages.drawing import graph_of
 from service.http.pages.shell import back as lead_back

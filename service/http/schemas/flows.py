@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from marshmallow import fields
 
+from service.domain.names import NAME_LENGTH
 from service.http.schemas.fields import Flag, Instant, Text, WireSchema
-
-NAME_LENGTH = 255
 
 
 class FlowSchema(WireSchema):

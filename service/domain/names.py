@@ -1,0 +1,29 @@
+"""Names that are taken get a number, as in Langflow."""
+
+from __future__ import annotations
+
+from service.domain.errors import Invalid
+
+NAME_LENGTH = 255
+
+
+def numbered(wanted: str, taken: set[str], form: str) -> str:
+    """Return the name, or the first one with a number that is free.
+
+    Args:
+        wanted: the name.
+        taken: names that begin alike.
+        form: of a name with a number, such as ``"{} ({})"``.
+
+    Raises:
+        Invalid: with a number it would be too long.
+    """
+    if wanted not in taken:
+        return wanted
+    for number in range(1, len(taken) + 2):
+        name = form.format(wanted, number)
+        if name not in taken:
+            break
+    if len(name) > NAME_LENGTH:
+        raise Invalid.field("Value error, the name is taken and too long for a number", "body", "name")
+    return name

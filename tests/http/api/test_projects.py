@@ -1,0 +1,223 @@
+"""Projects and the flows in them, as the contract's section 1.7 has them; also by their older name."""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+import zipfile
+from typing import Any
+
+import pytest
+
+from tests.support import flows
+from tests.support.client import Api
+
+STARTER = "Starter Project"
+
+
+def made(api: Api, name: str = "Shop", **more: Any) -> dict[str, Any]:
+    answer = api.post("/projects/", json={"name": name, **more})
+    assert answer.status_code == 201, answer.json
+    return answer.json
+
+
+def flow_in(api: Api, project: dict[str, Any], name: str = "one", **more: Any) -> dict[str, Any]:
+    body = {"name": name, "data": flows.echo(), "folder_id": project["id"], **more}
+    return api.post("/flows/", json=body).json
+
+
+def names(api: Api) -> list[str]:
+    return [one["name"] for one in api.get("/projects/").json]
+
+
+def test_a_project_has_the_fields_of_1_13(mine: Api) -> None:
+    project = made(mine, description="Things to sell")
+    assert uuid.UUID(project.pop("id"))
+    assert project == {
+        "name": "Shop",
+        "description": "Things to sell",
+        "auth_settings": {"auth_type": "apikey"},
+        "parent_id": None,
+    }
+
+
+def test_a_listed_project_says_whose_it_is(mine: Api) -> None:
+    made(mine)
+    username = mine.get("/users/whoami").json["username"]
+    listed = mine.get("/projects/").json
+    assert {(one["owner_username"], one["is_owner"]) for one in listed} == {(username, True)}
+
+
+@pytest.mark.parametrize("path", ["/folders/", "/folders", "/projects"])
+def test_other_forms_of_the_path_answer_alike(mine: Api, path: str) -> None:
+    made(mine)
+    assert mine.get(path).json == mine.get("/projects/").json
+
+
+def test_a_taken_name_gets_a_number(mine: Api) -> None:
+    assert [made(mine)["name"] for _ in range(3)] == ["Shop", "Shop (1)", "Shop (2)"]
+
+
+def test_a_name_without_a_letter_or_a_digit_is_refused(mine: Api) -> None:
+    answer = mine.post("/projects/", json={"name": "..."})
+    assert (answer.status_code, answer.json["detail"][0]["type"]) == (422, "invalid_project_name")
+
+
+def test_the_flows_it_names_move_into_a_new_project(mine: Api, theirs: Api) -> None:
+    flow, foreign = flow_in(mine, made(mine)), flow_in(theirs, made(theirs))
+    project = made(mine, "Other", flows_list=[flow["id"], foreign["id"]])
+    assert [one["id"] for one in mine.get(f"/projects/{project['id']}").json["flows"]] == [flow["id"]]
+    assert theirs.get(f"/flows/{foreign['id']}").json["folder_id"] == foreign["folder_id"]
+
+
+def test_a_project_is_shown_with_its_flows(mine: Api) -> None:
+    project = made(mine)
+    flow = flow_in(mine, project)
+    flow_in(mine, made(mine, "Other"), "two")
+    assert mine.get(f"/projects/{project['id']}").json == project | {"flows": [mine.get(f"/flows/{flow['id']}").json]}
+
+
+def test_a_page_of_a_projects_flows_is_asked_for_by_number_and_size(mine: Api) -> None:
+    project = made(mine)
+    for number in range(3):
+        flow_in(mine, project, f"flow {number}")
+    page = mine.get(f"/projects/{project['id']}", query_string={"page": 2, "size": 2}).json
+    assert page["folder"] == project
+    assert [one["name"] for one in page["flows"].pop("items")] == ["flow 2"]
+    assert page["flows"] == {"total": 3, "page": 2, "size": 2, "pages": 2}
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [({"search": "APP"}, ["apple"]), ({"search": "%"}, []), ({"is_component": True}, ["pear"]),
+     ({"is_flow": True}, ["apple"])],
+)  # fmt: skip
+def test_a_page_can_be_narrowed(mine: Api, query: dict[str, Any], found: list[str]) -> None:
+    project = made(mine)
+    flow_in(mine, project, "apple")
+    flow_in(mine, project, "pear", is_component=True)
+    page = mine.get(f"/projects/{project['id']}", query_string={"page": 1, "size": 10, **query}).json
+    assert [one["name"] for one in page["flows"]["items"]] == found
+
+
+def test_a_project_is_renamed_and_described_anew(mine: Api) -> None:
+    project = made(mine)
+    changed = mine.patch(f"/projects/{project['id']}", json={"name": "Store", "description": None}).json
+    assert changed == project | {"name": "Store", "description": None}
+
+
+def test_a_change_leaves_out_what_it_does_not_name(mine: Api) -> None:
+    project = made(mine, description="Things to sell")
+    assert mine.patch(f"/projects/{project['id']}", json={}).json == project
+
+
+def test_renaming_onto_another_project_is_a_conflict(mine: Api) -> None:
+    made(mine, "Taken")
+    answer = mine.patch(f"/projects/{made(mine)['id']}", json={"name": "Taken"})
+    assert (answer.status_code, answer.json) == (409, {"detail": "Project name must be unique"})
+
+
+def test_a_project_cannot_lie_inside_itself(mine: Api) -> None:
+    outer, inner = made(mine, "outer"), made(mine, "inner")
+    assert mine.patch(f"/projects/{inner['id']}", json={"parent_id": outer["id"]}).json["parent_id"] == outer["id"]
+    assert mine.patch(f"/projects/{outer['id']}", json={"parent_id": inner["id"]}).status_code == 422
+
+
+def test_a_put_makes_the_project_of_an_id_and_changes_it_the_second_time(mine: Api) -> None:
+    path = f"/projects/{uuid.uuid4()}"
+    answers = [mine.put(path, json={"name": name}) for name in ("first", "second")]
+    assert [(answer.status_code, answer.json["name"]) for answer in answers] == [(201, "first"), (200, "second")]
+
+
+def test_a_put_of_a_project_that_is_there_moves_no_flows(mine: Api) -> None:
+    project = made(mine)
+    answer = mine.put(f"/projects/{project['id']}", json={"name": "x", "flows_list": [str(uuid.uuid4())]})
+    assert answer.status_code == 400
+
+
+def test_a_deleted_project_takes_its_flows_with_it(mine: Api) -> None:
+    project = made(mine)
+    flow = flow_in(mine, project)
+    assert mine.delete(f"/projects/{project['id']}").status_code == 204
+    assert mine.get(f"/flows/{flow['id']}").status_code == 404
+    assert names(mine) == [STARTER]
+
+
+def test_a_default_project_is_always_there(mine: Api) -> None:
+    flow = mine.post("/flows/", json={"name": "one"}).json
+    mine.delete(f"/projects/{flow['folder_id']}")
+    assert names(mine) == [STARTER]
+
+
+def test_a_project_is_downloaded_as_a_zip_that_an_upload_takes(mine: Api) -> None:
+    project = made(mine)
+    flow_in(mine, project)
+    answer = mine.get(f"/projects/download/{project['id']}")
+    with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
+        assert archive.namelist() == ["one.json"]
+    uploaded = mine.post("/projects/upload/", data={"file": (io.BytesIO(answer.data), "Copy.zip")})
+    assert (uploaded.status_code, [one["name"] for one in uploaded.json]) == (201, ["one (1)"])
+    assert "Copy" in names(mine)
+
+
+def test_a_project_is_uploaded_as_json(mine: Api) -> None:
+    body = {"folder_name": "From a file", "folder_description": "d", "flows": [{"name": "one", "data": flows.echo()}]}
+    answer = mine.post("/projects/upload/", data={"file": (io.BytesIO(json.dumps(body).encode()), "p.json")})
+    project = next(one for one in mine.get("/projects/").json if one["name"] == "From a file")
+    assert (answer.status_code, answer.json[0]["folder_id"]) == (201, project["id"])
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "detail"),
+    [
+        (b"[]", 400, "Invalid project data: expected a JSON object with 'folder_name' and 'flows' fields"),
+        (b'{"flows": []}', 400, "Missing required field(s): folder_name"),
+        (b"not json", 422, None),
+        (b'{"folder_name": 7, "flows": []}', 422, None),
+        (b'{"folder_name": "a", "flows": {}}', 422, None),
+    ],
+)
+def test_a_file_that_is_no_project_is_refused_in_words(mine: Api, content: bytes, status: int, detail: Any) -> None:
+    answer = mine.post("/projects/upload/", data={"file": (io.BytesIO(content), "p.json")})
+    assert answer.status_code == status
+    assert detail is None or answer.json["detail"] == detail
+
+
+def test_an_empty_project_has_nothing_to_download(mine: Api) -> None:
+    answer = mine.get(f"/projects/download/{made(mine)['id']}")
+    assert (answer.status_code, answer.json) == (404, {"detail": "No flows found in project"})
+
+
+def test_the_examples_are_shown_to_anybody(mine: Api) -> None:
+    shown = Api(mine.app, None, "").get("/flows/basic_examples/").json
+    assert [one["name"] for one in shown] == ["Keyturn chat", "Keyturn echo"]
+    assert {one["user_id"] for one in shown} == {None}
+
+
+class TestPublicFlows:
+    def public(self, mine: Api, **more: Any) -> dict[str, Any]:
+        return mine.post("/flows/", json={"name": "open", "access_type": "PUBLIC", **more}).json
+
+    def test_a_public_flow_is_shown_to_anybody_without_its_owner(self, mine: Api) -> None:
+        flow = self.public(mine, data=flows.echo())
+        shown = Api(mine.app, None, "").get(f"/flows/public_flow/{flow['id']}").json
+        assert shown["data"] == flow["data"]
+        assert (shown["user_id"], shown["folder_id"]) == (None, None)
+
+    def test_a_private_flow_is_as_good_as_missing(self, mine: Api) -> None:
+        flow = mine.post("/flows/", json={"name": "closed"}).json
+        for one in (flow["id"], str(uuid.uuid4())):
+            answer = mine.get(f"/flows/public_flow/{one}")
+            assert (answer.status_code, answer.json) == (404, {"detail": "Flow not found"})
+
+    def test_secrets_that_stand_in_its_fields_are_left_out(self, mine: Api) -> None:
+        data = flows.echo()
+        data["nodes"][0]["data"]["node"]["template"] |= {
+            "api_key": flows.field("api_key", "sk-canary", password=True),
+            "headers": flows.field("headers", [{"key": "Authorization", "value": "Bearer canary"}]),
+            "named": flows.field("named", "OPENAI_API_KEY", password=True, load_from_db=True),
+        }
+        flow = self.public(mine, data=data)
+        text = Api(mine.app, None, "").get(f"/flows/public_flow/{flow['id']}").get_data(as_text=True)
+        assert ("canary" in text, "OPENAI_API_KEY" in text) == (False, True)
