@@ -34,7 +34,7 @@ from service.domain.sign_in import SignInLimits
 from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.component import Services as SearchServices
 from service.http import cors, db, errors, pages, policy
-from service.http.api import audit, auth, files, flows, keys, monitor, projects, runs, users, variables
+from service.http.api import audit, auth, files, flows, keys, mcp_servers, monitor, projects, runs, users, variables
 from service.http.api import messages as chat_messages
 from service.settings import Settings
 from service.start_screen import start_screen
@@ -43,7 +43,20 @@ from service.storage.engine import is_memory
 _BLUEPRINTS = (
     *(
         module.blueprint
-        for module in (monitor, auth, users, keys, variables, flows, projects, files, chat_messages, runs, audit)
+        for module in (
+            monitor,
+            auth,
+            users,
+            keys,
+            variables,
+            flows,
+            projects,
+            files,
+            chat_messages,
+            runs,
+            mcp_servers,
+            audit,
+        )
     ),
     files.of_users,
 )

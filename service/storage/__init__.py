@@ -6,6 +6,7 @@ from service.storage.files import UploadedFileRow
 from service.storage.flows import Flow, Project
 from service.storage.keys import ApiKey, KeyUsage
 from service.storage.limits import LimitLease, LimitWindow
+from service.storage.mcp_servers import McpServer
 from service.storage.messages import StoredChatMessage
 from service.storage.runs import RunRow
 from service.storage.secrets import SecretCheck
@@ -20,6 +21,7 @@ __all__ = [
     "KeyUsage",
     "LimitLease",
     "LimitWindow",
+    "McpServer",
     "Project",
     "RunRow",
     "SecretCheck",

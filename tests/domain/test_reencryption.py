@@ -13,7 +13,7 @@ from service import boot
 from service.adapters.vault import FernetVault
 from service.domain import reencryption
 from service.settings import Settings
-from service.storage import User, Variable
+from service.storage import McpServer, User, Variable
 from service.storage.engine import begin_write, create_engine
 
 OLD, NEW = "the-old-secret-0123456789-abcdefgh", "the-new-secret-0123456789-abcdefgh"
@@ -83,4 +83,15 @@ def test_a_value_that_somebody_changes_meanwhile_stays_as_they_wrote_it(engine: 
 def test_each_batch_is_told(engine: Engine, both: FernetVault) -> None:
     seen: list[tuple[int, int]] = []
     reencryption.reencrypt(writer(engine), both, both.key_id, lambda now: seen.append((now.done, now.left)))
-    assert seen == [(100, 150), (200, 50), (250, 0), (250, 0)]
+    assert seen == [(100, 150), (200, 50), (250, 0)]
+
+
+def test_the_list_of_mcp_servers_is_encrypted_anew_too(engine: Engine, both: FernetVault) -> None:
+    with Session(engine) as session:
+        owner, text = session.scalars(select(User.id)).one(), FernetVault(OLD).encrypt("{}")
+        session.add(McpServer(user_id=owner, name="weather", ciphertext=text))
+        session.commit()
+    done = reencryption.reencrypt(writer(engine), both, both.key_id, lambda now: None)
+    with Session(engine) as session:
+        row = session.scalars(select(McpServer)).one()
+    assert (done.done, done.left, FernetVault(NEW).decrypt(row.ciphertext)) == (251, 0, "{}")

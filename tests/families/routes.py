@@ -49,6 +49,7 @@ USER, NEWCOMER, KEY, VARIABLE = Thing("user"), Thing("newcomer"), Thing("key"), 
 FLOW, ENDPOINT, PROJECT = Thing("flow"), Thing("endpoint"), Thing("project")
 PUBLIC_FLOW, OTHER_PROJECT, PROJECT_WITH_FLOW = Thing("public_flow"), Thing("other_project"), Thing("project")
 FILE, FLOW_FILE = Thing("file"), Thing("flow_file")
+SERVER = Thing("server")
 SESSION, MESSAGE = Thing("session"), Thing("message")
 #: A name that nothing has yet; another one at each call.
 NEW = Thing("new")
@@ -66,6 +67,7 @@ ARGUMENTS: dict[str, Thing | str] = {
     "key_id": KEY,
     "message_id": MESSAGE,
     "project_id": PROJECT,
+    "server_name": SERVER,
     "session_id": SESSION,
     "user_id": USER,
     "variable_id": VARIABLE,
@@ -107,6 +109,7 @@ _VARIABLE = {"name": NEW, "value": CREDENTIAL, "type": "Credential", "default_fi
 _VARIABLE_FORM = {"value": CREDENTIAL, "type": "Credential", "fields": ""}
 _RESET = {"current_password": PASSWORD, "password": NEW_PASSWORD}
 _OF_MESSAGES = {"flow_id": FLOW, "session_id": SESSION}
+_SERVER = {"url": "https://mcp.example/sse", "headers": {"Authorization": CREDENTIAL}}
 _PROJECT_FILE = b'{"folder_name": "from a file", "flows": [{"name": "from a project", "data": null}]}'
 _FILE = b'{"name": "from a file", "data": null}'
 
@@ -155,6 +158,11 @@ SAMPLES: dict[Route, Sample] = {
     ("POST", "flows.download"): Sample([FLOW]),
     ("GET", "flows.basic_examples"): Sample(),
     ("GET", "flows.public_flow"): Sample(path={"flow_id": PUBLIC_FLOW}),
+    ("GET", "mcp_servers.list"): Sample(),
+    ("GET", "mcp_servers.get"): Sample(),
+    ("POST", "mcp_servers.create"): Sample(_SERVER, path={"server_name": NEW}),
+    ("PATCH", "mcp_servers.update"): Sample(_SERVER),
+    ("DELETE", "mcp_servers.delete"): Sample(),
     ("GET", "projects.list"): Sample(),
     ("POST", "projects.create"): Sample({"name": NEW, "flows_list": [FLOW]}),
     ("GET", "projects.get"): Sample(),
@@ -262,11 +270,13 @@ def status_of(answer: TestResponse) -> int:
 
 def is_closed(route: Route) -> bool:
     """True when nobody gets in without a credential."""
-    return kind_of(route) not in {Kind.PUBLIC, Kind.OPTIONAL}
+    return kind_of(route) not in {Kind.PUBLIC, Kind.OPTIONAL, Kind.MCP}
 
 
 ROUTES = list(SAMPLES)
 CLOSED = [route for route in ROUTES if is_closed(route)]
+#: Nobody in particular gets in, and sees what is public.
+OPEN_TO_STRANGERS = [route for route in ROUTES if kind_of(route) is Kind.MCP]
 #: One closed route of each kind, for what the door decides by the kind alone.
 ONE_OF_EACH_KIND = list({kind_of(route): route for route in CLOSED}.values())
 WRITING = [route for route in ROUTES if route[0] in {"POST", "PUT", "PATCH"}]
@@ -327,6 +337,8 @@ def call_of(app: Flask, route: Route, choose: Choose) -> Call:
         thing = sample.path.get(name) or ARGUMENTS[name]
         if isinstance(thing, str):
             return thing
+        if thing is NEW:
+            return _new_name()
         return quote(choose(f"path.{name}", thing.name), safe="")
 
     return Call(
@@ -352,9 +364,13 @@ def places_of(app: Flask, route: Route) -> dict[str, str]:
     return found
 
 
+def _new_name() -> str:
+    return f"n{uuid.uuid4().hex}"
+
+
 def _filled(content: Any, place: str, choose: Choose) -> Any:
     if content is NEW:
-        return f"n{uuid.uuid4().hex}"
+        return _new_name()
     if isinstance(content, Thing):
         return choose(place, content.name)
     if isinstance(content, dict):
@@ -475,6 +491,12 @@ def _project(owner: Owner) -> str:
     return str(owner.make("POST", "/v1/projects/", json={"name": owner.new_name()})["id"])
 
 
+def _server(owner: Owner) -> str:
+    name = owner.new_name()
+    owner.make("POST", f"/v2/mcp/servers/{name}", json=_SERVER)
+    return name
+
+
 def _flow_file(owner: Owner) -> str:
     upload = {"file": (io.BytesIO(PNG), f"{owner.new_name()}.png")}
     made = owner.make("POST", f"/v1/files/upload/{owner['flow']}", data=upload)
@@ -517,6 +539,7 @@ FACTORIES: dict[str, Callable[[Owner], str]] = {
     "project": _by(_endpoint, "project"),
     "public_flow": _public_flow,
     "other_project": _project,
+    "server": _server,
     "flow_file": _flow_file,
     "file": _file,
     "session": _session,

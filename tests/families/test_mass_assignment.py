@@ -55,6 +55,8 @@ MAY_SET: dict[Route, set[str]] = {
     ("PUT", "flows.put"): _CHANGED_FLOW,
     ("POST", "flows.batch"): _FLOW,
     ("POST", "flows.upload"): _FLOW,
+    ("POST", "mcp_servers.create"): set(),
+    ("PATCH", "mcp_servers.update"): {"mcp_server.ciphertext", "mcp_server.updated_at"},
     ("POST", "projects.create"): {"project.name", "project.description", "flow.folder_id"},
     ("PATCH", "projects.update"): {"project.name", "project.description", "project.parent_id"},
     ("PUT", "projects.put"): {"project.name", "project.description", "flow.folder_id"},

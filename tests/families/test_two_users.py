@@ -19,6 +19,7 @@ from tests.conftest import SUPERUSER
 from tests.families.conftest import MakeApp
 from tests.families.routes import (
     CLOSED,
+    OPEN_TO_STRANGERS,
     ROUTES,
     SAMPLES,
     Owner,
@@ -137,7 +138,10 @@ where_nobody_passes = under(*OPEN)
 
 OF_SUPERUSERS = [route for route in ROUTES if kind_of(route) is Kind.SUPERUSER or SAMPLES[route].by_superuser]
 READING = [route for route in ROUTES if route[0] == "GET" and route not in OF_SUPERUSERS]
-OF_USERS = [route for route in CLOSED if kind_of(route) not in {Kind.SUPERUSER, Kind.ADMIN_PAGE}]
+OF_USERS = [
+    *(route for route in CLOSED if kind_of(route) not in {Kind.SUPERUSER, Kind.ADMIN_PAGE}),
+    *OPEN_TO_STRANGERS,
+]
 FORMS = range(1, len(list(forms_of("0"))))
 
 

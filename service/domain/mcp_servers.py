@@ -1,0 +1,156 @@
+"""MCP servers that a user has set up: kept for the user's programs, never called from here.
+
+Everything of a configuration is encrypted, and what may be a secret is masked in every answer; sending the mask back
+leaves the stored value as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from service.domain.errors import Conflict, Invalid, NotFound
+from service.domain.names import NAME_LENGTH
+from service.domain.ports import Vault
+from service.storage.mcp_servers import McpServer
+
+MASK = "********"
+MOST_SERVERS = 200
+_LONGEST = 64_000
+#: The parts of a configuration whose values may each be a secret.
+_SECRET_PARTS = ("env", "headers")
+
+Config = dict[str, Any]
+
+
+def names_of(session: Session, user_id: uuid.UUID) -> list[str]:
+    """Return the names of the user's servers."""
+    return list(session.scalars(select(McpServer.name).where(McpServer.user_id == user_id).order_by(McpServer.name)))
+
+
+def get(session: Session, vault: Vault, user_id: uuid.UUID, name: str) -> Config:
+    """Return a server's configuration, masked.
+
+    Raises:
+        NotFound: none of that name.
+    """
+    return masked(_opened(vault, _find(session, user_id, name)))
+
+
+def create(session: Session, vault: Vault, user_id: uuid.UUID, name: str, config: Config, now: datetime) -> Config:
+    """Keep a server; returns its configuration, masked.
+
+    Raises:
+        Conflict: there is one of that name, or there are too many.
+        Invalid: the name or the configuration cannot be kept, or a mask stands where nothing is stored.
+    """
+    _check(name, config)
+    if len(names_of(session, user_id)) >= MOST_SERVERS:
+        raise Conflict(f"There are {MOST_SERVERS} servers already. Delete one first.")
+    config = _unmasked(config, {})
+    session.add(
+        McpServer(user_id=user_id, name=name, ciphertext=_closed(vault, config), created_at=now, updated_at=now)
+    )
+    try:
+        session.flush()
+    except IntegrityError as error:
+        if "mcp_server" in str(error.orig) and "name" in str(error.orig):
+            raise Conflict("Server already exists.") from None
+        raise
+    return masked(config)
+
+
+def change(session: Session, vault: Vault, user_id: uuid.UUID, name: str, changes: Config, now: datetime) -> Config:
+    """Set the parts that ``changes`` names; returns the configuration, masked.
+
+    Raises:
+        NotFound: none of that name.
+        Invalid: as for ``create``.
+    """
+    row = _find(session, user_id, name)
+    stored = _opened(vault, row)
+    config = stored | _unmasked(changes, stored)
+    _check(name, config)
+    row.ciphertext, row.updated_at = _closed(vault, config), now
+    return masked(config)
+
+
+def remove(session: Session, user_id: uuid.UUID, name: str) -> None:
+    """Forget a server.
+
+    Raises:
+        NotFound: none of that name.
+    """
+    session.delete(_find(session, user_id, name))
+
+
+def masked(config: Mapping[str, Any]) -> Config:
+    """Return a configuration without what may be a secret: values of headers and environment, the URL's password."""
+    shown = dict(config)
+    for part in _SECRET_PARTS:
+        if isinstance(shown.get(part), dict):
+            shown[part] = dict.fromkeys(shown[part], MASK)
+    if isinstance(shown.get("url"), str):
+        shown["url"] = _masked_url(shown["url"])
+    return shown
+
+
+def _masked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        if parts.password is None:
+            return url
+    except ValueError:
+        return MASK
+    user, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:{MASK}@{host}"))
+
+
+def _unmasked(sent: Config, stored: Mapping[str, Any]) -> Config:
+    """Put the stored values where the mask was sent back."""
+    given = dict(sent)
+    for part in _SECRET_PARTS:
+        if isinstance(given.get(part), dict):
+            known = stored.get(part) or {}
+            given[part] = {key: _kept(part, key, value, known) for key, value in given[part].items()}
+    if "url" in given and isinstance(stored.get("url"), str) and given["url"] == _masked_url(stored["url"]):
+        given["url"] = stored["url"]
+    return given
+
+
+def _kept(part: str, key: str, value: Any, known: Mapping[str, Any]) -> Any:
+    if value != MASK:
+        return value
+    if key not in known:
+        raise Invalid.field("Value error, the mask stands for no stored value", "body", part)
+    return known[key]
+
+
+def _check(name: str, config: Config) -> None:
+    if not name.strip() or len(name) > NAME_LENGTH or not name.isprintable():
+        raise Invalid.field(f"Value error, use up to {NAME_LENGTH} printable characters", "path", "server_name")
+    if len(json.dumps(config)) > _LONGEST:
+        raise Invalid.field(f"Value error, the configuration has more than {_LONGEST} characters", "body")
+
+
+def _find(session: Session, user_id: uuid.UUID, name: str) -> McpServer:
+    row = session.scalar(select(McpServer).where(McpServer.user_id == user_id, McpServer.name == name))
+    if row is None:
+        raise NotFound("Server not found.")
+    return row
+
+
+def _opened(vault: Vault, row: McpServer) -> Config:
+    return dict(json.loads(vault.decrypt(row.ciphertext)))
+
+
+def _closed(vault: Vault, config: Config) -> str:
+    return vault.encrypt(json.dumps(config))

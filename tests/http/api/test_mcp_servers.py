@@ -1,0 +1,113 @@
+"""The list of MCP servers that a user has set up: encrypted, masked, and nobody else's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from tests.support.client import Api
+
+CONFIG = {
+    "url": "https://user:canary-url@mcp.example/sse",
+    "headers": {"Authorization": "Bearer canary-header"},
+    "env": {"TOKEN": "canary-env"},
+    "args": ["--quiet"],
+    "transport": "sse",
+}
+SHOWN = CONFIG | {
+    "url": "https://user:********@mcp.example/sse",
+    "headers": {"Authorization": "********"},
+    "env": {"TOKEN": "********"},
+}
+PATH = "/api/v2/mcp/servers"
+
+
+def kept(api: Api, name: str = "weather", config: Any = CONFIG) -> Any:
+    return api.post(f"{PATH}/{name}", json=config)
+
+
+def stored(api: Api) -> dict[str, Any]:
+    own = api.app.extensions["keyturn"]
+    with own.engine.connect() as connection:
+        rows = connection.execute(text("SELECT ciphertext FROM mcp_server")).scalars().all()
+    return {"rows": rows, "opened": [own.vault.decrypt(one) for one in rows]}
+
+
+def test_a_server_is_kept_and_shown_without_its_secrets(mine: Api) -> None:
+    answers = kept(mine), mine.get(f"{PATH}/weather")
+    assert [(answer.status_code, answer.json) for answer in answers] == [(200, SHOWN), (200, SHOWN)]
+
+
+def test_nothing_of_a_configuration_stands_in_the_database(mine: Api) -> None:
+    kept(mine)
+    found = stored(mine)
+    assert not [row for row in found["rows"] if "canary" in row or "mcp.example" in row]
+    assert all(word in found["opened"][-1] for word in ("canary-url", "canary-header", "canary-env"))
+
+
+def test_the_list_has_the_names_in_the_shape_of_1_13(mine: Api) -> None:
+    kept(mine)
+    kept(mine, "a clock")
+    assert mine.get(PATH).json == [
+        {"name": name, "mode": None, "toolsCount": None} for name in ("a clock", "weather")
+    ]
+
+
+def test_nobody_in_particular_has_no_servers_and_may_keep_none(mine: Api) -> None:
+    kept(mine)
+    nobody = Api(mine.app, None, "")
+    assert (nobody.get(PATH).status_code, nobody.get(PATH).json) == (200, [])
+    assert [kept(nobody).status_code, nobody.get(f"{PATH}/weather").status_code] == [403, 403]
+
+
+def test_a_second_server_of_a_name_is_a_conflict(mine: Api) -> None:
+    answers = [kept(mine), kept(mine)]
+    assert (answers[1].status_code, answers[1].json) == (409, {"detail": "Server already exists."})
+
+
+def test_two_users_may_have_servers_of_one_name(mine: Api, theirs: Api) -> None:
+    assert [kept(mine).status_code, kept(theirs, config={"command": "uvx"}).status_code] == [200, 200]
+    assert theirs.get(f"{PATH}/weather").json == {"command": "uvx"}
+
+
+def test_a_change_sets_only_the_parts_that_it_names(mine: Api) -> None:
+    kept(mine)
+    changed = mine.patch(f"{PATH}/weather", json={"args": []})
+    assert changed.json == SHOWN | {"args": []}
+
+
+def test_sending_the_mask_back_changes_nothing(mine: Api) -> None:
+    kept(mine)
+    before = stored(mine)["opened"]
+    mine.patch(f"{PATH}/weather", json=SHOWN)
+    assert stored(mine)["opened"] == before
+
+
+def test_a_mask_that_stands_for_nothing_is_refused(mine: Api) -> None:
+    kept(mine)
+    answer = mine.patch(f"{PATH}/weather", json={"env": {"NEW": "********"}})
+    assert (answer.status_code, answer.json["detail"][0]["loc"]) == (422, ["body", "env"])
+
+
+def test_a_deleted_server_is_gone(mine: Api) -> None:
+    kept(mine)
+    assert mine.delete(f"{PATH}/weather").status_code == 200
+    answer = mine.get(f"{PATH}/weather")
+    assert (answer.status_code, answer.json) == (404, {"detail": "Server not found."})
+
+
+def test_the_name_is_that_of_the_path(mine: Api) -> None:
+    assert kept(mine, "one", {"name": "two", "command": "uvx"}).status_code == 422
+    assert kept(mine, "one", {"name": "one", "command": "uvx"}).json == {"command": "uvx"}
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [("%00", {}), ("a" * 256, {}), ("one", {"env": {"a": 7}}), ("one", {"args": "text"}), ("one", []),
+     ("one", {"note": "x" * 70_000})],
+)  # fmt: skip
+def test_what_cannot_be_kept_is_refused(mine: Api, name: str, config: Any) -> None:
+    assert kept(mine, name, config).status_code in {404, 422}
+    assert mine.get(PATH).json == []
