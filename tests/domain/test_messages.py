@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from service.adapters.messages import MessageWriter
 from service.domain.messages import DatabaseHistory
 from service.domain.ports import MessageRow, StoredMessage
-from tests.adapters.test_messages import engine, new_flow, writer
+from tests.adapters.conftest import engine
+from tests.adapters.test_messages import new_flow, writer
 
 __all__ = ["engine", "writer"]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
