@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from flask.blueprints import BlueprintSetupState
+
 from service.domain import mcp_projects
 from service.domain.errors import Rejected
 from service.http.db import services, session
@@ -20,7 +22,6 @@ _NO_AUTH = (
 
 
 @blueprint.get("/mcp/project/<project_id>", endpoint="get")
-@blueprint.get("/mcp-projects/<project_id>", endpoint="get")
 @blueprint.response(200, ProjectToolsSchema)
 def get(project_id: str) -> dict[str, Any]:
     """List the tools of a project; ``?mcp_enabled=false`` lists all of its flows."""
@@ -30,7 +31,6 @@ def get(project_id: str) -> dict[str, Any]:
 
 
 @blueprint.patch("/mcp/project/<project_id>", endpoint="update")
-@blueprint.patch("/mcp-projects/<project_id>", endpoint="update")
 @blueprint.arguments(ProjectChangesSchema)
 @blueprint.response(200)
 def update(body: dict[str, Any], project_id: str) -> dict[str, str]:
@@ -40,3 +40,10 @@ def update(body: dict[str, Any], project_id: str) -> dict[str, str]:
     row_id = path_id(project_id, "project_id")
     count = mcp_projects.change(session(), caller().user_id, row_id, body["settings"], services().now())
     return {"message": f"Updated MCP settings for {count} flows and project auth settings"}
+
+
+@blueprint.record
+def _serve_alias(state: BlueprintSetupState) -> None:
+    """The documents name this path as well; flask-smorest would make endpoints of their own of it."""
+    for method, endpoint in (("GET", "get"), ("PATCH", "update")):
+        state.app.add_url_rule("/api/v1/mcp-projects/<project_id>", f"mcp_projects.{endpoint}", methods=[method])
