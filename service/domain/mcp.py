@@ -309,7 +309,7 @@ def _input_nodes(data: Any) -> Iterator[tuple[str, str, dict[str, Any]]]:
     nodes = data.get("nodes") if isinstance(data, dict) else None
     for node in nodes if isinstance(nodes, list) else ():
         inner = node.get("data") if isinstance(node, dict) else None
-        if not isinstance(inner, dict) or inner.get("type") not in _INPUTS:
+        if not isinstance(inner, dict) or str(inner.get("type")) not in _INPUTS:
             continue
         body = inner.get("node")
         template = body.get("template") if isinstance(body, dict) else None

@@ -118,13 +118,15 @@ class OpenCall:
     """
 
     def __init__(self, call: Call, running: Running, stream_id: str | None = None) -> None:
-        self.call, self._running, self._id = call, running, None
+        self.call, self._running = call, running
+        self._id: str | None = None
+        self._stopped = False
         exchange = call.exchange
         if exchange.session_id is None:
             return
         call_id = call_id_of(exchange, call.message.id)
         try:
-            if exchange.own.mcp_calls.begin(call_id, running.cancel, stream_id):
+            if exchange.own.mcp_calls.begin(call_id, self.cancel, stream_id):
                 self._id = call_id
         except BaseException:
             running.close()
@@ -135,6 +137,7 @@ class OpenCall:
 
     def cancel(self) -> None:
         """Ask the run to stop; may come from another thread."""
+        self._stopped = True
         self._running.cancel()
 
     def close(self) -> None:
@@ -153,10 +156,10 @@ class OpenCall:
                 message = self.call.event(event)
                 if message is not None:
                     yield message
-        except errors.RunCancelled:
-            return
         except DomainError as error:
-            yield self.call.failed(error)
+            # A run that was stopped fails with whatever it was at: nobody is told.
+            if not self._stopped:
+                yield self.call.failed(error)
         except Exception:
             log.exception("a tool call failed unexpectedly")
             yield self.call.broken()
