@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import queue
+import select
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
@@ -21,6 +24,7 @@ log = logging.getLogger(__name__)
 
 Encode = Callable[[str, object], bytes]
 _BACKLOG = 64
+_LOOK_SECONDS = 0.5
 
 
 class Relay:
@@ -34,25 +38,35 @@ class Relay:
         cancel: makes it stop; called from another thread.
         heartbeat: seconds of silence after which an empty line is sent.
         pulse: the bytes of a heartbeat.
+        departed: says whether the client has gone away, where that can be told without writing.
     """
 
     def __init__(
-        self, pieces: Generator[bytes, None, None], cancel: Callable[[], None], heartbeat: float, pulse: bytes
-    ) -> None:
+        self, pieces: Generator[bytes, None, None], cancel: Callable[[], None], heartbeat: float, pulse: bytes,
+        departed: Callable[[], bool] = lambda: False,
+    ) -> None:  # fmt: skip
         self._pieces, self._cancel, self._heartbeat, self._pulse = pieces, cancel, heartbeat, pulse
+        self._departed = departed
         self._queue: queue.Queue[bytes | None] = queue.Queue(_BACKLOG)
         self._gone = threading.Event()
         threading.Thread(target=self._pump, name="stream", daemon=True).start()
 
     def __iter__(self) -> Iterator[bytes]:
+        step, silent = min(self._heartbeat, _LOOK_SECONDS), 0.0
         while True:
             try:
-                piece = self._queue.get(timeout=self._heartbeat)
+                piece = self._queue.get(timeout=step)
             except queue.Empty:
-                yield self._pulse
+                if self._departed():
+                    return
+                silent += step
+                if silent >= self._heartbeat:
+                    silent = 0.0
+                    yield self._pulse
                 continue
             if piece is None:
                 return
+            silent = 0.0
             yield piece
 
     def close(self) -> None:
@@ -160,6 +174,27 @@ def streamed(running: Running, session_id: str, form: str, heartbeat: float) -> 
     kind, encode, pulse = _FORMATS[form]
     pump = Pump(running, session_id, heartbeat, encode, pulse)
     return answered(pump, kind)
+
+
+def departed(request: Request) -> Callable[[], bool]:
+    """Return what says whether the client has closed its connection.
+
+    A stream that seldom writes would notice it late. Only gunicorn shows its socket; elsewhere the answer is no.
+    """
+    connection = request.environ.get("gunicorn.socket")
+    if not isinstance(connection, socket.socket) or isinstance(connection, ssl.SSLSocket):
+        return lambda: False
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+
+    def is_gone() -> bool:
+        try:
+            # What can be read and is empty is the end. The next request of a client that does not wait is not.
+            return bool(poll.poll(0)) and connection.recv(1, socket.MSG_PEEK) == b""
+        except OSError:
+            return True
+
+    return is_gone
 
 
 def answered(pump: Relay, kind: str) -> Response:

@@ -13,6 +13,7 @@ from service.http.mcp.exchange import Exchange, session_id_of
 from service.http.mcp.jsonrpc import Fault
 from service.http.parsing import global_variables
 from service.http.policy import visitor
+from service.http.streaming import departed
 
 blueprint = Blueprint("mcp", __name__, url_prefix="/api/v1")
 
@@ -50,7 +51,8 @@ def stream(project_id: str | None = None) -> Response:
         return Response(mimetype="text/event-stream")
     if request.accept_mimetypes and not request.accept_mimetypes.quality("text/event-stream"):
         raise NotAcceptable
-    return legacy.opened(exchange, request.script_root + request.path.rstrip("/").removesuffix("sse"))
+    endpoint = request.script_root + request.path.rstrip("/").removesuffix("sse")
+    return legacy.opened(exchange, endpoint, departed(request))
 
 
 @blueprint.route(f"{_ALL}/streamable", methods=["GET", "DELETE"], endpoint="nothing")

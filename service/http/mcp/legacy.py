@@ -10,7 +10,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from flask import Request, Response
@@ -33,8 +33,13 @@ LASTS_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 
 
-def opened(exchange: Exchange, endpoint: str) -> Response:
+def opened(exchange: Exchange, endpoint: str, gone: Callable[[], bool]) -> Response:
     """Return the answer that is a stream; its first event says where to send messages.
+
+    Args:
+        exchange: the request.
+        endpoint: where that is.
+        gone: says whether the client has gone away.
 
     Raises:
         TooManyAttempts: too many streams are open.
@@ -43,7 +48,7 @@ def opened(exchange: Exchange, endpoint: str) -> Response:
     exchange = dataclasses.replace(exchange, session_id=token)
     held = _Held(exchange)
     release()
-    response = Response(held.pieces(f"{endpoint}?session_id={token}"), mimetype="text/event-stream")
+    response = Response(held.pieces(f"{endpoint}?session_id={token}", gone), mimetype="text/event-stream")
     response.headers["Cache-Control"], response.headers["X-Accel-Buffering"] = "no-cache", "no"
     response.call_on_close(held.close)
     return response
@@ -83,13 +88,13 @@ class _Held:
             self._places.leave(self._token)
             raise
 
-    def pieces(self, endpoint: str) -> Iterator[bytes]:
+    def pieces(self, endpoint: str, gone: Callable[[], bool]) -> Iterator[bytes]:
         """Yield the stream's events until the client or this worker goes away."""
         yield f"event: endpoint\ndata: {endpoint}\n\n".encode()
         mail, pause = self._own.mcp_mail, threading.Event()
         heartbeat = min(self._own.settings.heartbeat_seconds, LASTS_SECONDS / 3)
         kept = time.monotonic()
-        while not stopping.is_stopping():
+        while not stopping.is_stopping() and not gone():
             for body in mail.take(self._id):
                 yield streamable.event(body)
             if time.monotonic() - kept >= heartbeat:

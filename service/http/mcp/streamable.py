@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from flask import Request, Response
 from sqlalchemy.exc import OperationalError
@@ -28,7 +28,7 @@ from service.http.mcp.jsonrpc import (
     result,
 )
 from service.http.parsing import loads
-from service.http.streaming import Relay, answered
+from service.http.streaming import Relay, answered, departed
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def answer(exchange: Exchange, request: Request, content: object) -> Response:
         if exchange.revision == revisions.STATELESS:
             revisions.check_envelope(message, request)
         if message.method == "tools/call" and streams:
-            return _streamed(exchange, message)
+            return _streamed(exchange, message, departed(request))
         return _single(exchange, message)
     except Fault as fault:
         fault.id = message.id
@@ -136,7 +136,7 @@ def _single(exchange: Exchange, message: Message) -> Response:
     return response
 
 
-def _streamed(exchange: Exchange, message: Message) -> Response:
+def _streamed(exchange: Exchange, message: Message, gone: Callable[[], bool]) -> Response:
     call = calls.call_of(exchange, message)
     running = calls.started(call)
     if isinstance(running, dict):
@@ -147,7 +147,7 @@ def _streamed(exchange: Exchange, message: Message) -> Response:
         for said in opened.messages():
             yield event(spaced(said))
 
-    relay = Relay(pieces(), opened.cancel, exchange.own.settings.heartbeat_seconds, _PULSE)
+    relay = Relay(pieces(), opened.cancel, exchange.own.settings.heartbeat_seconds, _PULSE, gone)
     return answered(relay, "text/event-stream")
 
 
