@@ -32,6 +32,7 @@ MOST_TOOLS = 1000
 LONGEST_SESSION, LONGEST_INPUT = 200, 1_000_000
 _MOST_SHAPES = 1024
 
+_LINES = re.compile(r"\n+")
 _INPUTS = frozenset({"ChatInput", "TextInput", "Webhook"})
 _TYPES = {
     "str": "string", "int": "integer", "integer": "integer", "float": "number", "number": "number",
@@ -209,21 +210,24 @@ def request_of(shape: Shape, arguments: Mapping[str, Any], whom: Audience, *, st
 
 
 def texts_of(outputs: Sequence[Mapping[str, Any]], write: Callable[[object], str]) -> list[str]:
-    """Return what a run says, each text once: messages first, then results.
+    """Return what a run says, each text once.
+
+    Messages have double line feeds for display, so that a result's own text comes first and stands for both.
 
     Args:
         outputs: of the run's last event.
         write: makes text of a result that is none.
     """
-    found: dict[str, None] = {}
-    for output in outputs:
-        for component in output["outputs"]:
-            for message in component.get("messages") or ():
-                found[str(message["message"])] = None
-            for value in (component.get("results") or {}).values():
-                inner = value.get("text") if isinstance(value, Mapping) else value
-                found[inner if isinstance(inner, str) else write(value)] = None
-    return list(found)
+    found: dict[str, str] = {}
+    for component in (component for output in outputs for component in output["outputs"]):
+        for value in (component.get("results") or {}).values():
+            inner = value.get("text") if isinstance(value, Mapping) else value
+            text = inner if isinstance(inner, str) else write(value)
+            found.setdefault(_LINES.sub("\n", text), text)
+        for message in component.get("messages") or ():
+            text = str(message["message"])
+            found.setdefault(_LINES.sub("\n", text), text)
+    return list(found.values())
 
 
 def tool_name(text: str) -> str:

@@ -53,6 +53,7 @@ class Call:
         exchange: the request that brought it.
         message: the request.
         name: of the tool.
+        arguments: as they came.
     """
 
     exchange: Exchange
@@ -175,9 +176,9 @@ def call_of(exchange: Exchange, message: Message) -> Call:
     """
     name, arguments = message.params.get("name"), message.params.get("arguments")
     if not isinstance(name, str):
-        raise Fault(INVALID_PARAMS, "Invalid params: name has to be a string", id=message.id)
+        raise Fault(INVALID_PARAMS, "Invalid params: name has to be a string")
     if arguments is not None and not isinstance(arguments, dict):
-        raise Fault(INVALID_PARAMS, "Invalid params: arguments have to be an object", id=message.id)
+        raise Fault(INVALID_PARAMS, "Invalid params: arguments have to be an object")
     return Call(exchange, message, name, arguments or {})
 
 

@@ -46,8 +46,8 @@ def opened(exchange: Exchange, endpoint: str, gone: Callable[[], bool]) -> Respo
     """
     token = secrets.token_urlsafe(32)
     exchange = dataclasses.replace(exchange, session_id=token)
-    held = _Held(exchange)
     release()
+    held = _Held(exchange)
     response = Response(held.pieces(f"{endpoint}?session_id={token}", gone), mimetype="text/event-stream")
     response.headers["Cache-Control"], response.headers["X-Accel-Buffering"] = "no-cache", "no"
     response.call_on_close(held.close)
@@ -122,6 +122,7 @@ def _answer(exchange: Exchange, message: Message, stream_id: str) -> Json | None
         call = calls.call_of(exchange, message)
         running = calls.started(call)
     except Fault as fault:
+        fault.id = message.id
         return failure(fault)
     if isinstance(running, dict):
         return running

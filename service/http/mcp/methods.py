@@ -30,7 +30,7 @@ def answer(exchange: Exchange, message: Message) -> Json:
     stateless = exchange.revision == revisions.STATELESS
     method = (_METHODS | (_STATELESS if stateless else _HANDSHAKE)).get(message.method)
     if method is None:
-        raise Fault(METHOD_NOT_FOUND, "Method not found", id=message.id)
+        raise Fault(METHOD_NOT_FOUND, "Method not found")
     content = method(exchange, message)
     return revisions.finished(exchange.revision, message.method, content, exchange.server)
 
@@ -59,26 +59,26 @@ def _tools(exchange: Exchange, message: Message) -> Json:
     named = mcp.tools_of(own, exchange.whom)
     tools = mcp.described(own, exchange.own.tool_shapes, named[offset : offset + PAGE])
     listed = [{"name": tool.name, "description": tool.description, "inputSchema": tool.schema} for tool in tools]
-    return {"tools": listed} | _next(offset, len(named) > offset + PAGE)
+    return {"tools": listed} | _next(offset, more=len(named) > offset + PAGE)
 
 
 def _resources(exchange: Exchange, message: Message) -> Json:
     offset = _offset(message)
     rows = mcp_resources.listed(session(), exchange.whom, offset, PAGE + 1) if exchange.may_read else []
-    return {"resources": [_resource(row) for row in rows[:PAGE]]} | _next(offset, len(rows) > PAGE)
+    return {"resources": [_resource(row) for row in rows[:PAGE]]} | _next(offset, more=len(rows) > PAGE)
 
 
 def _read(exchange: Exchange, message: Message) -> Json:
     uri = message.params.get("uri")
     if not isinstance(uri, str):
-        raise Fault(INVALID_PARAMS, "Invalid params: uri has to be a string", id=message.id)
+        raise Fault(INVALID_PARAMS, "Invalid params: uri has to be a string")
     try:
         if not exchange.may_read:
             raise NotFound("Resource not found")
         row = mcp_resources.read(session(), exchange.whom, uri)
     except (NotFound, TooLarge) as error:
         code = INVALID_PARAMS if exchange.revision == revisions.STATELESS else _RESOURCE_NOT_FOUND
-        raise Fault(code, str(error), id=message.id) from None
+        raise Fault(code, str(error)) from None
     content = base64.b64encode(row.content).decode()
     return {"contents": [{"uri": uri, "mimeType": _kind(row), "blob": content}]}
 
@@ -95,7 +95,7 @@ def _prompts(exchange: Exchange, message: Message) -> Json:
 
 def _prompt(exchange: Exchange, message: Message) -> Json:
     del exchange
-    raise Fault(INVALID_PARAMS, "Invalid params: there is no such prompt", id=message.id)
+    raise Fault(INVALID_PARAMS, "Invalid params: there is no such prompt")
 
 
 Method = Callable[[Exchange, Message], Json]
@@ -122,7 +122,7 @@ def _kind(row: UploadedFileRow) -> str:
 def _offset(message: Message) -> int:
     cursor: Any = message.params.get("cursor", "0")
     if not isinstance(cursor, str) or not (cursor.isascii() and cursor.isdigit()) or len(cursor) > 9:
-        raise Fault(INVALID_PARAMS, "Invalid params: this cursor came from no earlier page", id=message.id)
+        raise Fault(INVALID_PARAMS, "Invalid params: this cursor came from no earlier page")
     return int(cursor)
 
 

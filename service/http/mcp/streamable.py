@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 
 from flask import Request, Response
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import NotAcceptable, UnsupportedMediaType
 
 from service.http.answers import spaced
+from service.http.db import abandon
 from service.http.mcp import calls, methods, revisions
 from service.http.mcp.exchange import Exchange
 from service.http.mcp.jsonrpc import (
@@ -70,15 +72,12 @@ def answer(exchange: Exchange, request: Request, content: object) -> Response:
     if message is None or message.id is None:
         notified(exchange, message)
         return Response(status=202)
-    try:
+    with _answerable(message):
         if exchange.revision == revisions.STATELESS:
             revisions.check_envelope(message, request)
         if message.method == "tools/call" and streams:
             return _streamed(exchange, message, departed(request))
         return _single(exchange, message)
-    except Fault as fault:
-        fault.id = message.id
-        raise
 
 
 def refused(fault: Fault, revision: str) -> Response:
@@ -101,12 +100,20 @@ def reply(exchange: Exchange, message: Message) -> Json:
     """Return the answer to a request, whatever happens; a tool call is run to its end.
 
     Raises:
+        Fault: with the request's id.
         OperationalError: the database does not answer.
     """
-    try:
+    with _answerable(message):
         if message.method == "tools/call":
             return _called(exchange, message)
         return result(message.id, methods.answer(exchange, message))
+
+
+@contextmanager
+def _answerable(message: Message) -> Iterator[None]:
+    """Make of whatever goes wrong an error with the request's id; a database that is away is the server's matter."""
+    try:
+        yield
     except Fault as fault:
         fault.id = message.id
         raise
@@ -114,6 +121,7 @@ def reply(exchange: Exchange, message: Message) -> Json:
         raise
     except Exception:
         log.exception("a message of MCP could not be answered")
+        abandon()
         raise Fault(INTERNAL_ERROR, "Internal error", id=message.id) from None
 
 
@@ -122,10 +130,9 @@ def _called(exchange: Exchange, message: Message) -> Json:
     running = calls.started(call)
     if isinstance(running, dict):
         return running
-    last = call.cancelled()
-    for last in calls.OpenCall(call, running).messages():  # noqa: B007 - the last one counts
-        pass
-    return last
+    # Nobody takes the rest: there is one answer, and none where the call was cancelled.
+    answers = [said for said in calls.OpenCall(call, running).messages() if "id" in said]
+    return answers[0] if answers else call.cancelled()
 
 
 def _single(exchange: Exchange, message: Message) -> Response:

@@ -127,8 +127,10 @@ def test_an_unknown_tool_and_an_unknown_method_are_answered_into_the_stream(plac
     stream = place.open()
     place.send(stream, request_of("tools/call", {"name": "nothing"}))
     assert stream.next()["result"]["isError"]
-    place.send(stream, request_of("nothing"))
-    assert stream.next()["error"]["code"] == -32601
+    place.send(stream, request_of("nothing", number=8))
+    place.send(stream, request_of("tools/call", {"name": 1}, 9))
+    errors = [stream.next(), stream.next()]
+    assert [(one["id"], one["error"]["code"]) for one in errors] == [(8, -32601), (9, -32602)]
 
 
 @pytest.mark.parametrize("content", [[request_of("ping")], {}, 1, {"jsonrpc": "2.0", "id": None, "method": "ping"}])

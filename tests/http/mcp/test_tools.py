@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -131,6 +132,12 @@ def test_each_text_comes_back_once() -> None:
     assert tools.texts_of(outputs, repr) == ["same", "{'a': 1}"]
 
 
+def test_a_text_of_several_lines_comes_back_once_and_as_it_was(owner: Owner) -> None:
+    store(owner.api, "echo", **HIDDEN)
+    content = owner.mcp().call("echo", {"input_value": "one\ntwo\n\nthree"})["content"]
+    assert [item["text"] for item in content] == ["one\ntwo\n\nthree"]
+
+
 def test_an_argument_that_the_tool_lists_sets_the_components_field(owner: Owner) -> None:
     store(owner.api, "echo", **PUBLIC)
     caller = Mcp(owner.api.app, path=f"/api/v1/mcp/project/{owner.project}/streamable")
@@ -247,6 +254,27 @@ def test_a_cancelled_call_ends_without_an_answer_on_whichever_worker_it_runs(
     assert [one for one in events_of(answer) if "id" in one] == []
     provider.go_on.set()
     assert provider.abandoned.wait(10)
+
+
+def test_a_cancelled_call_that_is_not_streamed_says_so(api: Api, provider: Provider) -> None:
+    provider.go_on.clear()
+    session = {"Mcp-Session-Id": "one"}
+    message = request_of("tools/call", {"name": "chat", "arguments": {"input_value": "Hello"}, **TOKEN}, 5)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(Mcp(api.app, api.key).post, message, headers=session)
+        assert provider.arrived.wait(10)
+        Mcp(api.app, api.key).post(request_of("notifications/cancelled", {"requestId": 5}, None), headers=session)
+        error = answer.result(20).json["error"]
+    assert (error["code"], error["message"]) == (-32000, "The request was cancelled")
+
+
+def test_a_failure_of_the_server_has_the_requests_id(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "tools_of", lambda *_: 1 / 0)
+    error = {"code": -32603, "message": "Internal error"}
+    for headers in ({}, {"Accept": BOTH}):
+        for method in ("tools/list", "tools/call"):
+            answer = Mcp(api.app, api.key).post(request_of(method, {"name": "chat"}, "seven"), headers=headers)
+            assert answer.json == {"jsonrpc": "2.0", "id": "seven", "error": error}
 
 
 @pytest.mark.parametrize(("caller", "session", "number"), [
