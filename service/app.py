@@ -29,7 +29,7 @@ from service.adapters.run_log import RunLog
 from service.adapters.usage import UsageCounter
 from service.adapters.web import GuardedClient
 from service.domain.accounts import Lifetimes
-from service.domain.mcp import Shapes
+from service.domain.mcp_shapes import Shapes
 from service.domain.policy import Era, Policy
 from service.domain.ports import LimitStore, Snapshots, Vault
 from service.domain.runs import FlowRunner

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from service.adapters.refusals import RefusalLog
     from service.adapters.run_log import RunLog
     from service.adapters.usage import UsageCounter
-    from service.domain.mcp import Shapes
+    from service.domain.mcp_shapes import Shapes
     from service.domain.runs import FlowRunner
 
 db = SQLAlchemy(metadata=Base.metadata, disable_autonaming=True)

@@ -94,7 +94,7 @@ def _prompts(exchange: Exchange, message: Message) -> Json:
 
 
 def _prompt(exchange: Exchange, message: Message) -> Json:
-    del exchange
+    del exchange, message
     raise Fault(INVALID_PARAMS, "Invalid params: there is no such prompt")
 
 

@@ -13,6 +13,7 @@ from flask import Flask
 from sqlalchemy import URL
 
 from service.domain import mcp as tools
+from service.domain import mcp_shapes
 from tests.http.mcp.conftest import HIDDEN, PUBLIC, Owner, store
 from tests.support import flows
 from tests.support.client import Api
@@ -78,7 +79,7 @@ def test_the_arguments_are_what_the_form_of_the_input_shows() -> None:
     start = flows.chat_input()
     for name in ("should_store_message", "sender", "sender_name", "session_id", "context_id", "files"):
         start["data"]["node"]["template"][name]["advanced"] = True
-    schema = tools.shape_of(flows.flow([start, flows.chat_output()], [])).schema
+    schema = mcp_shapes.shape_of(flows.flow([start, flows.chat_output()], [])).schema
     assert list(schema["properties"]) == ["input_value", "session_id"]
     assert (schema["type"], schema["required"]) == ("object", [])
 
@@ -86,7 +87,7 @@ def test_the_arguments_are_what_the_form_of_the_input_shows() -> None:
 def test_where_the_author_has_marked_fields_only_those_are_arguments() -> None:
     start = flows.chat_input()
     start["data"]["node"]["template"]["sender_name"]["api_editable"] = True
-    shape = tools.shape_of(flows.flow([start], []))
+    shape = mcp_shapes.shape_of(flows.flow([start], []))
     assert list(shape.schema["properties"]) == ["input_value", "sender_name", "session_id"]
 
 
@@ -96,7 +97,7 @@ def test_where_the_author_has_marked_fields_only_those_are_arguments() -> None:
     {"nodes": [{"data": {"type": ["ChatInput"]}}]},
 ], ids=str)  # fmt: skip
 def test_a_graph_of_any_form_has_a_shape(data: Any) -> None:
-    assert "session_id" in tools.shape_of(data).schema["properties"]
+    assert "session_id" in mcp_shapes.shape_of(data).schema["properties"]
 
 
 def test_a_changed_flow_has_its_new_arguments_at_once(owner: Owner) -> None:
