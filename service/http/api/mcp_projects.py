@@ -11,7 +11,7 @@ from service.domain.errors import Rejected
 from service.http.db import services, session
 from service.http.parsing import Blueprint, flag, path_id
 from service.http.policy import caller
-from service.http.schemas.mcp import ProjectChangesSchema, ProjectToolsSchema
+from service.http.schemas.mcp import McpChangesSchema, McpToolsSchema
 
 blueprint = Blueprint("mcp_projects", __name__, url_prefix="/api/v1", description="Flows as tools of MCP")
 
@@ -22,7 +22,7 @@ _NO_AUTH = (
 
 
 @blueprint.get("/mcp/project/<project_id>", endpoint="get")
-@blueprint.response(200, ProjectToolsSchema)
+@blueprint.response(200, McpToolsSchema)
 def get(project_id: str) -> dict[str, Any]:
     """List the tools of a project; ``?mcp_enabled=false`` lists all of its flows."""
     row_id, user_id, own = path_id(project_id, "project_id"), caller().user_id, session()
@@ -31,7 +31,7 @@ def get(project_id: str) -> dict[str, Any]:
 
 
 @blueprint.patch("/mcp/project/<project_id>", endpoint="update")
-@blueprint.arguments(ProjectChangesSchema)
+@blueprint.arguments(McpChangesSchema)
 @blueprint.response(200)
 def update(body: dict[str, Any], project_id: str) -> dict[str, str]:
     """Change which flows of a project are tools, and what they are called."""

@@ -9,7 +9,7 @@ from marshmallow import fields, pre_load, validate
 from service.http.schemas.fields import Flag, Text, WireSchema
 
 
-class ToolSettingsSchema(WireSchema):
+class McpToolSchema(WireSchema):
     """A flow as a tool."""
 
     id = fields.UUID()
@@ -20,15 +20,15 @@ class ToolSettingsSchema(WireSchema):
     description = fields.String(allow_none=True)
 
 
-class ProjectToolsSchema(WireSchema):
+class McpToolsSchema(WireSchema):
     """The flows of a project; there are no settings for who may come in beside those of the flows and of the keys."""
 
-    tools = fields.List(fields.Nested(ToolSettingsSchema))
+    tools = fields.List(fields.Nested(McpToolSchema))
     auth_settings = fields.Constant(None)
     server_name = fields.String()
 
 
-class ToolChangesSchema(WireSchema):
+class McpToolChangesSchema(WireSchema):
     """Changes to one flow; what is absent stays."""
 
     id = fields.UUID(required=True)
@@ -44,10 +44,10 @@ class ToolChangesSchema(WireSchema):
         return data
 
 
-class ProjectChangesSchema(WireSchema):
+class McpChangesSchema(WireSchema):
     """Changes to the flows of a project; a bare list is 1.5's form of it."""
 
-    settings = fields.List(fields.Nested(ToolChangesSchema), required=True, validate=validate.Length(max=500))
+    settings = fields.List(fields.Nested(McpToolChangesSchema), required=True, validate=validate.Length(max=500))
     auth_settings = fields.Dict(allow_none=True, load_default=None)
 
     @pre_load
