@@ -19,6 +19,8 @@ from service import __version__, boot, observability
 from service.adapters.key_cache import DataVersionCache, NoCache
 from service.adapters.limits import LocalLimits, SharedLimits
 from service.adapters.limits_database import DatabaseLimits
+from service.adapters.mcp_calls import OpenCalls
+from service.adapters.mcp_mail import Mailbox
 from service.adapters.messages import MessageWriter
 from service.adapters.passwords import Argon2Hasher
 from service.adapters.providers import Providers, providers
@@ -27,6 +29,7 @@ from service.adapters.run_log import RunLog
 from service.adapters.usage import UsageCounter
 from service.adapters.web import GuardedClient
 from service.domain.accounts import Lifetimes
+from service.domain.mcp_shapes import Shapes
 from service.domain.policy import Era, Policy
 from service.domain.ports import LimitStore, Snapshots, Vault
 from service.domain.runs import FlowRunner
@@ -34,8 +37,23 @@ from service.domain.sign_in import SignInLimits
 from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.component import Services as SearchServices
 from service.http import cors, db, errors, pages, policy
-from service.http.api import audit, auth, files, flows, keys, mcp_servers, monitor, projects, runs, users, variables
+from service.http.api import (
+    audit,
+    auth,
+    files,
+    flows,
+    keys,
+    mcp,
+    mcp_projects,
+    mcp_servers,
+    monitor,
+    projects,
+    runs,
+    users,
+    variables,
+)
 from service.http.api import messages as chat_messages
+from service.http.mcp import legacy
 from service.settings import Settings
 from service.start_screen import start_screen
 from service.storage.engine import is_memory
@@ -104,6 +122,9 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         warnings.simplefilter("ignore", UserWarning)
         for blueprint in _BLUEPRINTS:
             api.register_blueprint(blueprint)
+    if settings.mcp_server_enabled:
+        api.register_blueprint(mcp_projects.blueprint)
+        app.register_blueprint(mcp.blueprint)
     errors.install(app)
     if not settings.backend_only:
         app.register_blueprint(pages.blueprint)
@@ -149,6 +170,10 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
             settings, engine, vault, models=models, snapshots=snapshots, messages=messages, run_log=run_log
         ),
         run_log=run_log,
+        tool_shapes=Shapes(),
+        mcp_mail=Mailbox(engine, legacy.LASTS_SECONDS),
+        mcp_calls=OpenCalls(engine, settings.run_timeout * 2 + 60),
+        mcp_places=LocalLimits(),
         now=now,
     )
 

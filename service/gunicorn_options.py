@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from service import boot
+from service import boot, stopping
 from service.settings import Settings
 from service.start_screen import start_screen
 
@@ -19,6 +19,10 @@ def options(settings: Settings) -> dict[str, Any]:
         with boot.exit_on_error():
             facts = boot.prepare(settings)
         print(start_screen(settings, facts), file=sys.stderr, flush=True)
+
+    def post_worker_init(worker: Any) -> None:
+        """In each worker: streams without an end ask whether they should end."""
+        stopping.ask(lambda: not worker.alive)
 
     return {
         "bind": f"{host}:{settings.port}",
@@ -40,5 +44,6 @@ def options(settings: Settings) -> dict[str, Any]:
         "loglevel": "warning" if settings.log_level in {"info", "debug"} else settings.log_level,
         "accesslog": None,
         "on_starting": on_starting,
+        "post_worker_init": post_worker_init,
         "control_socket_disable": True,
     }

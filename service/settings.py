@@ -111,6 +111,11 @@ class Settings:
     skip_auth_auto_login: bool = False
     allow_unauthenticated: bool = False
     mcp_require_api_key: bool = False
+    mcp_server_enabled: bool = True
+    mcp_sse_enabled: bool = True
+    mcp_allowed_origins: tuple[str, ...] = ()
+    mcp_max_streams: int = 8
+    mcp_max_keyless_runs: int = 4
 
     superuser: str = "langflow"
     superuser_password: str = field(default="", repr=False)
@@ -340,7 +345,7 @@ class _Reader:
         self.problems: list[str] = []
 
     def fields(self) -> dict[str, Any]:
-        fields = self._accounts() | self._tokens() | self._keys() | self._server() | self._flows()
+        fields = self._accounts() | self._tokens() | self._keys() | self._mcp() | self._server() | self._flows()
         config_dir = self.env.path("LANGFLOW_CONFIG_DIR", None) or user_data_path("keyturn")
         fields["config_dir"] = config_dir.expanduser().absolute()
         fields["database_url"] = self._database_url(fields["config_dir"])
@@ -361,7 +366,6 @@ class _Reader:
             "auto_login": env.bool("LANGFLOW_AUTO_LOGIN", False),
             "skip_auth_auto_login": env.bool("LANGFLOW_SKIP_AUTH_AUTO_LOGIN", False),
             "allow_unauthenticated": env.bool("KEYTURN_ALLOW_UNAUTHENTICATED", False),
-            "mcp_require_api_key": env.bool("KEYTURN_MCP_REQUIRE_API_KEY", False),
             "superuser": env.str("LANGFLOW_SUPERUSER", "langflow"),
             "superuser_password": env.str("LANGFLOW_SUPERUSER_PASSWORD", ""),
             "new_user_is_active": env.bool("LANGFLOW_NEW_USER_IS_ACTIVE", False),
@@ -405,6 +409,24 @@ class _Reader:
             "bootstrap_file": env.path("KEYTURN_BOOTSTRAP_FILE", None),
             "track_key_usage": not env.bool("LANGFLOW_DISABLE_TRACK_APIKEY_USAGE", False),
         }
+
+    def _mcp(self) -> dict[str, Any]:
+        env = self.env
+        return {
+            "mcp_require_api_key": env.bool("KEYTURN_MCP_REQUIRE_API_KEY", False),
+            "mcp_server_enabled": env.bool("LANGFLOW_MCP_SERVER_ENABLED", True),
+            "mcp_sse_enabled": env.bool("LANGFLOW_MCP_SSE_ENABLED", True),
+            "mcp_allowed_origins": self._origins("KEYTURN_MCP_ALLOWED_ORIGINS"),
+            "mcp_max_streams": self._positive("KEYTURN_MCP_MAX_STREAMS", 8),
+            "mcp_max_keyless_runs": self._positive("KEYTURN_MCP_MAX_KEYLESS_RUNS", 4),
+        }
+
+    def _origins(self, name: str) -> tuple[str, ...]:
+        found = tuple(text.lower() for text in self._names(name))
+        for text in found:
+            if not re.fullmatch(r"https?://[^/?#@*\s]+", text):
+                self.problems.append(f"{name} names {text!r}: write an origin such as https://keyturn.example:8443")
+        return found
 
     def _server(self) -> dict[str, Any]:
         env = self.env

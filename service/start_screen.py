@@ -52,6 +52,8 @@ def _open(settings: Settings) -> Iterator[str]:
     if settings.is_open:
         reach = "from anywhere" if settings.allow_unauthenticated else "from this machine"
         yield f"LANGFLOW_AUTO_LOGIN is on: anybody {reach} is the superuser"
+    if settings.mcp_server_enabled and not settings.mcp_require_api_key and settings.era >= (1, 5):
+        yield "MCP clients need no key for flows that are mcp_enabled and PUBLIC (KEYTURN_MCP_REQUIRE_API_KEY is off)"
     if settings.enable_signup:
         yield "LANGFLOW_ENABLE_SIGNUP is on: anybody can make an account"
     if settings.new_user_is_active:

@@ -173,6 +173,7 @@ VALUES = {
     "LANGFLOW_LOG_LEVEL": "debug",
     "LANGFLOW_LOG_FILE": "log",
     "LANGFLOW_CORS_ORIGINS": "https://a.example",
+    "KEYTURN_MCP_ALLOWED_ORIGINS": "https://a.example",
     "LANGFLOW_VARIABLES_TO_GET_FROM_ENVIRONMENT": "MINE",
     "LANGFLOW_TWEAKS_POLICY": "declared",
     "LANGFLOW_API_KEY_SOURCE": "db",
@@ -279,3 +280,15 @@ def test_other_names_are_not_loopback(host: str) -> None:
 def test_a_default_model_names_provider_and_model(read: Read, text: str) -> None:
     with pytest.raises(SettingsError, match="write it as Provider/model"):
         read(KEYTURN_DEFAULT_MODEL=text)
+
+
+def test_origins_for_mcp_are_compared_in_lower_case(read: Read) -> None:
+    found = read(KEYTURN_MCP_ALLOWED_ORIGINS="https://Ours.example, http://[2001:DB8::1]:8080")
+    assert found.mcp_allowed_origins == ("https://ours.example", "http://[2001:db8::1]:8080")
+
+
+@pytest.mark.parametrize("origin", ["*", "ours.example", "https://ours.example/", "https://*.example", "https://a@b"])
+def test_what_is_no_origin_stops_the_start(read: Read, origin: str) -> None:
+    assert problems(read, KEYTURN_MCP_ALLOWED_ORIGINS=origin) == [
+        f"KEYTURN_MCP_ALLOWED_ORIGINS names '{origin}': write an origin such as https://keyturn.example:8443"
+    ]

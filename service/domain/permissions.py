@@ -108,6 +108,16 @@ ROUTES: dict[str, Scope | None] = {
     "files_v2.delete": Scope.MANAGE,
     "files_v2.delete_many": Scope.MANAGE,
     "files_v2.delete_all": Scope.MANAGE,
+    "mcp.message": Scope.RUN,
+    "mcp.post": Scope.RUN,
+    "mcp.stream": Scope.RUN,
+    "mcp.nothing": Scope.RUN,
+    "mcp.project_message": Scope.RUN,
+    "mcp.project_post": Scope.RUN,
+    "mcp.project_stream": Scope.RUN,
+    "mcp.project_nothing": Scope.RUN,
+    "mcp_projects.get": Scope.READ,
+    "mcp_projects.update": Scope.MANAGE,
     "messages.list": Scope.READ,
     "messages.sessions": Scope.READ,
     "messages.update": Scope.MANAGE,
@@ -125,7 +135,10 @@ ROUTES: dict[str, Scope | None] = {
 #: Routes that name their flow in the path, where a key with a list of flows is judged by it.
 _FLOW_IN_PATH = frozenset({"flows.get", "files.upload", "files.download", "files.image", "files.list"})
 #: What such a key may reach beyond routes without a scope; these apply the list themselves. All else is closed to it.
-OPEN_TO_FLOW_KEYS = _FLOW_IN_PATH | {"flows.list", "runs.run", "runs.advanced", "runs.webhook"}
+OPEN_TO_FLOW_KEYS = _FLOW_IN_PATH | {"flows.list", "runs.run", "runs.advanced", "runs.webhook"} | {
+    "mcp.message", "mcp.post", "mcp.stream", "mcp.nothing", "mcp.project_message", "mcp.project_post",
+    "mcp.project_stream", "mcp.project_nothing",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from service.domain.names import numbered
 from service.storage.flows import Flow, Project
 
 DEFAULT_NAME = "Starter Project"
+MISSING = "Project not found"
 DEFAULT_DESCRIPTION = "Manage your own flows. Download and upload projects."
 
 
@@ -47,7 +48,7 @@ def get(session: Session, user_id: uuid.UUID, project_id: uuid.UUID) -> Project:
     """
     project = session.scalar(select(Project).where(Project.id == project_id, Project.user_id == user_id))
     if project is None:
-        raise NotFound("Project not found")
+        raise NotFound(MISSING)
     return project
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
@@ -67,6 +67,20 @@ class RunRequest:
     payload: str | None = field(default=None, repr=False)
 
 
+class Slot(Protocol):
+    """What holds the runs of somebody to a number."""
+
+    def enter(self) -> str:
+        """Take a place and return its token.
+
+        Raises:
+            TooManyAttempts: all are taken.
+        """
+
+    def leave(self, token: str) -> None:
+        """Give a place back."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeySlot:
     """The runs that a key may have going on at once, over all workers.
@@ -106,7 +120,7 @@ class Prepared:
     context: RunContext = field(repr=False)
     history: DatabaseHistory = field(repr=False)
     places: threading.BoundedSemaphore = field(repr=False)
-    slot: KeySlot | None = None
+    slot: Slot | None = None
     note: Callable[[datetime, float, str, TokenUsage | None], None] | None = None
 
     @property
@@ -225,7 +239,7 @@ class FlowRunner:
 
     def prepare(self, session: Callable[[], Session], owner_id: uuid.UUID, identifier: str, tweaks: Mapping[str, Any],
                 from_request: Mapping[str, str], session_id: str | None, *, depth: int = 0,
-                only: frozenset[uuid.UUID] | None = None, slot: KeySlot | None = None,
+                only: frozenset[uuid.UUID] | None = None, slot: Slot | None = None,
                 traced: bool = False, key_id: uuid.UUID | None = None) -> Prepared:  # fmt: skip
         """Find a flow of the owner by id or endpoint name, and everything that its run needs.
 

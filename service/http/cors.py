@@ -7,6 +7,12 @@ from flask import Flask, Response, request
 from service.http.db import services
 
 _METHODS = "GET, POST, PUT, PATCH, DELETE"
+_HEADERS = ", ".join(
+    (
+        "authorization", "content-type", "x-api-key",
+        "last-event-id", "mcp-method", "mcp-name", "mcp-protocol-version", "mcp-session-id",
+    )
+)  # fmt: skip
 
 
 def install(app: Flask) -> None:
@@ -28,8 +34,9 @@ def _allow(response: Response) -> Response:
         response.headers["Access-Control-Allow-Origin"] = "*"
     else:
         return response
+    response.headers["Access-Control-Expose-Headers"] = "mcp-session-id"
     if request.method == "OPTIONS":
         response.headers["Access-Control-Allow-Methods"] = _METHODS
-        response.headers["Access-Control-Allow-Headers"] = "authorization, content-type, x-api-key"
+        response.headers["Access-Control-Allow-Headers"] = _HEADERS
         response.headers["Access-Control-Max-Age"] = "600"
     return response

@@ -30,12 +30,15 @@ from service.storage.engine import begin_write, engine_options, install_rules
 if TYPE_CHECKING:
     from service.adapters.key_cache import DataVersionCache, NoCache
     from service.adapters.limits import LocalLimits, SharedLimits
+    from service.adapters.mcp_calls import OpenCalls
+    from service.adapters.mcp_mail import Mailbox
     from service.adapters.messages import MessageWriter
     from service.adapters.periodic import Periodic
     from service.adapters.providers import Providers
     from service.adapters.refusals import RefusalLog
     from service.adapters.run_log import RunLog
     from service.adapters.usage import UsageCounter
+    from service.domain.mcp_shapes import Shapes
     from service.domain.runs import FlowRunner
 
 db = SQLAlchemy(metadata=Base.metadata, disable_autonaming=True)
@@ -69,6 +72,11 @@ class Services:
     run_log: RunLog
     models: Providers
     runner: FlowRunner
+    tool_shapes: Shapes
+    mcp_mail: Mailbox
+    mcp_calls: OpenCalls
+    #: Counted in this process: they keep its threads for others.
+    mcp_places: LocalLimits
     now: Callable[[], datetime]
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ from service.domain.permissions import check_route
 from service.domain.policy import Kind, Outcome, Policy, without_credential
 from service.domain.sign_in import network_of
 from service.domain.usernames import by_name
-from service.http import csrf, key_limits, sessions
+from service.http import csrf, key_limits, origins, sessions
 from service.http.db import Services, abandon, services, session
 from service.http.identity import identify, presented
 from service.http.rules import RULES
@@ -92,6 +92,8 @@ def _admit(request: Request, kind: Kind, own: Services) -> Identity | None:
         visitor = sessions.of_page(request, own)
         _check_superuser(visitor, needed=kind is Kind.ADMIN_PAGE)
         return visitor
+    if kind is Kind.MCP:
+        origins.check(request, own.settings)
     try:
         identity = identify(request, own, keys_only=kind in _KEYS_ONLY)
     except TokenRefused:

@@ -6,6 +6,7 @@ from service.storage.files import UploadedFileRow
 from service.storage.flows import Flow, Project
 from service.storage.keys import ApiKey, KeyUsage
 from service.storage.limits import LimitLease, LimitWindow
+from service.storage.mcp import McpCall, McpMail, McpStream
 from service.storage.mcp_servers import McpServer
 from service.storage.messages import StoredChatMessage
 from service.storage.runs import RunRow
@@ -21,7 +22,10 @@ __all__ = [
     "KeyUsage",
     "LimitLease",
     "LimitWindow",
+    "McpCall",
+    "McpMail",
     "McpServer",
+    "McpStream",
     "Project",
     "RunRow",
     "SecretCheck",

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from tests.support.provider import Provider, serving
-from tests.support.server import ROOT, free_port, run, running
+from tests.support.server import ROOT, Process, free_port, run, running
 from tests.support.waiting import wait_until_it_answers
 
 USERNAME, PASSWORD = "administrator", "securepassword"
@@ -27,6 +27,7 @@ class Place:
     url: str
     key: str
     provider: Provider
+    server: Process
 
     def call(self, method: str, path: str, **more: Any) -> Any:
         """Ask the API with the key; the answer's JSON."""
@@ -59,11 +60,11 @@ def start_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
             } | environment
             made = run(["keyturn", "api-key", "--plain"], folder, **own)
             assert made.returncode == 0, made.stderr
-            command = ["keyturn", "run", "--port", str(port), "--workers", "2"]
-            stack.enter_context(running(command, folder, **own))
+            command = ["keyturn", "run", "--port", str(port), "--workers", environment.get("LANGFLOW_WORKERS", "2")]
+            server = stack.enter_context(running(command, folder, **own))
             url = f"http://127.0.0.1:{port}"
             wait_until_it_answers(url)
-            return Place(folder, url, made.stdout.strip(), provider)
+            return Place(folder, url, made.stdout.strip(), provider, server)
 
         yield start
 

@@ -40,7 +40,11 @@ PUBLIC = {
 #: Anybody may ask; what a stranger gets is less, or a refusal of the view's own.
 OPTIONAL = {"monitor.config", "users.create"}
 #: Nobody in particular gets in, and sees what its owner has made public; a project without that is a missing one.
-OPEN_TO_STRANGERS = {"mcp_servers.list"}
+OPEN_TO_STRANGERS = {
+    "mcp.message", "mcp.post", "mcp.stream", "mcp.nothing",
+    "mcp.project_message", "mcp.project_post", "mcp.project_stream", "mcp.project_nothing",
+    "mcp_servers.list",
+}  # fmt: skip
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 
 

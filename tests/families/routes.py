@@ -87,6 +87,7 @@ class Sample:
         path: where a name in the path stands for something else than ``ARGUMENTS`` says.
         by_superuser: an ordinary user is refused.
         status: of a refusal that is the route's purpose.
+        headers: beside the credential.
     """
 
     json: Any = None
@@ -97,6 +98,7 @@ class Sample:
     path: dict[str, Thing] = field(default_factory=dict)
     by_superuser: bool = False
     status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 def _flow(name: str) -> dict[str, Any]:
@@ -112,6 +114,9 @@ _OF_MESSAGES = {"flow_id": FLOW, "session_id": SESSION}
 _SERVER = {"url": "https://mcp.example/sse", "headers": {"Authorization": CREDENTIAL}}
 _PROJECT_FILE = b'{"folder_name": "from a file", "flows": [{"name": "from a project", "data": null}]}'
 _FILE = b'{"name": "from a file", "data": null}'
+_MCP = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+#: An open stream has no end, and is tested elsewhere; here it is asked for by somebody who does not take one.
+_NO_STREAM = Sample(headers={"Accept": "application/json"}, status=406)
 
 #: One line for each route. HEAD is GET without a body, and needs none.
 SAMPLES: dict[Route, Sample] = {
@@ -184,6 +189,18 @@ SAMPLES: dict[Route, Sample] = {
     ("GET", "files_v2.get"): Sample(),
     ("PUT", "files_v2.rename"): Sample(query={"name": "renamed.txt"}),
     ("DELETE", "files_v2.delete"): Sample(),
+    ("POST", "mcp.message"): Sample(_MCP),
+    ("POST", "mcp.post"): Sample(_MCP),
+    ("GET", "mcp.stream"): _NO_STREAM,
+    ("GET", "mcp.nothing"): Sample(status=405),
+    ("DELETE", "mcp.nothing"): Sample(status=405),
+    ("POST", "mcp.project_message"): Sample(_MCP),
+    ("POST", "mcp.project_post"): Sample(_MCP),
+    ("GET", "mcp.project_stream"): _NO_STREAM,
+    ("GET", "mcp.project_nothing"): Sample(status=405),
+    ("DELETE", "mcp.project_nothing"): Sample(status=405),
+    ("GET", "mcp_projects.get"): Sample(query={"mcp_enabled": "false"}),
+    ("PATCH", "mcp_projects.update"): Sample({"settings": [{"id": FLOW, "action_name": "renamed"}]}),
     ("GET", "messages.list"): Sample(query=_OF_MESSAGES),
     ("GET", "messages.sessions"): Sample(query={"flow_id": FLOW}),
     ("PUT", "messages.update"): Sample({"text": "new", "session_id": SESSION}),
@@ -312,10 +329,11 @@ class Call:
     form: dict[str, Any] | None = None
     upload: tuple[str, bytes] | None = None
     cookies: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
 
     def send(self, app: Flask, headers: dict[str, str] | None = None, **environ: Any) -> TestResponse:
         """Send it, and return the answer."""
-        sent: dict[str, Any] = {"headers": dict(headers or {}), "query_string": self.query}
+        sent: dict[str, Any] = {"headers": self.headers | dict(headers or {}), "query_string": self.query}
         if self.cookies:
             sent["headers"]["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         if self.upload is not None:
@@ -349,6 +367,7 @@ def call_of(app: Flask, route: Route, choose: Choose) -> Call:
         _filled(sample.form, "form", choose),
         sample.upload,
         _filled(sample.cookies, "cookies", choose),
+        sample.headers,
     )
 
 

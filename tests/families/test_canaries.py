@@ -125,7 +125,7 @@ def of_no_json(app: Flask, owner: Owner, route: Route) -> TestResponse:
     call = owner.call(route)
     return app.test_client(use_cookies=False).open(
         call.path, method=call.method, data=f'{{"value": "{CREDENTIAL}", "api_key": "{owner.key}"',
-        content_type="application/json", headers=owner.credential(route), buffered=True,
+        content_type="application/json", headers=call.headers | owner.credential(route), buffered=True,
     )  # fmt: skip
 
 

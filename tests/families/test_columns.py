@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import quote
 
 import pytest
@@ -28,12 +31,29 @@ def values(lasting: Flask) -> Values:
     for owner in people.values():
         owner.all_things()
     found: Values = {table: {column.name: set() for column in made.columns} for table, made in TABLES.items()}
-    for table, rows in dump(lasting).items():
+    with an_mcp_client(people[False]):
+        everything = dump(lasting)
+    for table, rows in everything.items():
         for row in rows.values():
             for name, value in row.items():
                 if value is not None:
                     found[table][name] |= {value.decode("latin-1") if isinstance(value, bytes) else str(value)}
     return found
+
+
+@contextmanager
+def an_mcp_client(owner: Owner) -> Iterator[None]:
+    """A stream that is open, with a message that waits for it, and a call that runs."""
+    client, headers = owner.app.test_client(use_cookies=False), {"x-api-key": owner.key}
+    stream, own = client.get("/api/v1/mcp/sse", headers=headers), owner.app.extensions["keyturn"]
+    endpoint = next(iter(stream.response)).decode().partition("data: ")[2].strip()
+    answer = client.post(endpoint, headers=headers, json={"jsonrpc": "2.0", "id": 1, "method": "ping"})
+    assert answer.status_code == 202
+    call_id = hashlib.sha256(endpoint.encode()).hexdigest()
+    own.mcp_calls.begin(call_id, lambda: None)
+    yield
+    own.mcp_calls.end(call_id)
+    stream.close()
 
 
 def present(app: Flask, value: str, carrier: str) -> int:

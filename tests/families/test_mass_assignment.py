@@ -64,6 +64,9 @@ MAY_SET: dict[Route, set[str]] = {
     ("PUT", "messages.update"): _MESSAGE,
     ("PATCH", "messages.rename_session"): {"message.session_id"},
     ("POST", "runs.run"): {"message.session_id"},
+    ("PATCH", "mcp_projects.update"): {
+        "flow.mcp_enabled", "flow.action_name", "flow.action_description", "flow.updated_at",
+    },
     ("POST", "pages.sign_in"): {"user.last_login_at", "user.updated_at"},
     ("POST", "pages.logout"): {"session_token"},
     ("POST", "pages.upload_flow"): _FLOW,

@@ -7,8 +7,6 @@ from itertools import product
 
 import pytest
 
-from service.domain.policy import Kind
-from service.http.rules import RULES
 from tests.support.doors import CARRIERS, ENDPOINTS, STRANGER, House, Houses
 
 NO_CREDENTIAL = "No authentication credentials provided"
@@ -38,13 +36,22 @@ WITHOUT_CREDENTIAL = {
 PASSING = [configuration for configuration, text in WITHOUT_CREDENTIAL.items() if text is None]
 ALL = list(WITHOUT_CREDENTIAL)
 
+#: Every endpoint that lists tools, and what a request without a credential sees there; None: it is refused.
+MCP = ["mcp", "mcp project", "mcp alias"]
+TOOLS_WITHOUT_CREDENTIAL = {
+    (OLD, True, True): ["public", "hidden"],
+    (OLD, True, False): ["public", "hidden"],
+    (OLD, False, True): ["public", "hidden"],
+    (OLD, False, False): None,
+    **{(version, auto, skip): ["public"] for version in (MIDDLE, NEW) for auto in (True, False)
+       for skip in (True, False)},
+}  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def houses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Houses]:
     made = Houses(tmp_path_factory.mktemp("doors"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(RULES, "probe_mcp", Kind.MCP)
-        yield made
+    yield made
     made.close()
 
 
@@ -113,7 +120,8 @@ def test_a_good_key_is_let_in_from_every_carrier(house: House, endpoint: str, ca
 @every_configuration
 @every_carrier
 @pytest.mark.parametrize(
-    ("endpoint", "credential"), list(product(["api", "run", "optional", "mcp"], ["bad", "expired", "deactivated"]))
+    ("endpoint", "credential"),
+    list(product(["api", "run", "optional", *MCP, "mcp settings"], ["bad", "expired", "deactivated"])),
 )
 def test_a_key_that_is_not_good_is_never_anonymous(
     house: House, endpoint: str, credential: str, carrier: str
@@ -217,3 +225,75 @@ def test_an_operator_can_accept_requests_from_elsewhere(houses: Houses) -> None:
 def test_a_key_from_elsewhere_is_as_good_as_from_here(houses: Houses) -> None:
     house = houses.of(langflow_version=MIDDLE)
     assert house.ask("api", house.keys["good"], address=STRANGER, host="keyturn.example").status_code == 200
+
+
+def test_the_table_of_mcp_speaks_of_every_configuration() -> None:
+    assert TOOLS_WITHOUT_CREDENTIAL.keys() == WITHOUT_CREDENTIAL.keys()
+
+
+@every_configuration
+@pytest.mark.parametrize("endpoint", MCP)
+def test_an_mcp_client_without_a_credential_sees_what_the_table_says(
+    house: House, configuration, endpoint: str
+) -> None:
+    expected = TOOLS_WITHOUT_CREDENTIAL[configuration]
+    if expected is None:
+        answer = house.ask(endpoint)
+        assert (answer.status_code, answer.json) == (403, {"detail": NO_CREDENTIAL})
+    else:
+        assert house.tools(endpoint) == expected
+
+
+@every_configuration
+@pytest.mark.parametrize("endpoint", ["mcp head", *MCP])
+def test_an_mcp_stream_opens_where_messages_are_answered(house: House, configuration, endpoint: str) -> None:
+    refused = TOOLS_WITHOUT_CREDENTIAL[configuration] is None
+    assert house.ask(endpoint).status_code == (403 if refused else 200)
+
+
+@every_configuration
+@pytest.mark.parametrize("endpoint", MCP)
+def test_an_mcp_client_from_elsewhere_sees_no_more_than_what_is_public(
+    house: House, configuration, endpoint: str
+) -> None:
+    if TOOLS_WITHOUT_CREDENTIAL[configuration] == ["public"]:
+        assert house.tools(endpoint, address=STRANGER, host="keyturn.example") == ["public"]
+    else:
+        assert house.ask(endpoint, address=STRANGER, host="keyturn.example").status_code == 403
+
+
+@every_configuration
+@every_carrier
+@pytest.mark.parametrize("endpoint", MCP)
+def test_an_mcp_client_with_a_key_sees_its_owners_tools(house: House, endpoint: str, carrier: str) -> None:
+    assert house.tools(endpoint, house.keys["good"], carrier=carrier) == ["public", "hidden"]
+
+
+@every_configuration
+@pytest.mark.parametrize("endpoint", MCP)
+def test_mcp_that_needs_a_key_lets_nobody_else_in(houses: Houses, configuration, endpoint: str) -> None:
+    version, auto_login, skip = configuration
+    closed = houses.of(
+        langflow_version=version, auto_login=auto_login, skip_auth_auto_login=skip, mcp_require_api_key=True
+    )
+    as_superuser = TOOLS_WITHOUT_CREDENTIAL[configuration] == ["public", "hidden"]
+    assert closed.ask(endpoint).status_code == (200 if as_superuser else 403)
+    assert closed.tools(endpoint, closed.keys["good"]) == ["public", "hidden"]
+
+
+@every_configuration
+def test_the_settings_of_tools_are_an_api_endpoint(house: House, configuration) -> None:
+    passes = WITHOUT_CREDENTIAL[configuration] is None
+    assert house.ask("mcp settings").status_code == (200 if passes else 403)
+    assert house.ask("mcp settings", method="PATCH").status_code == (422 if passes else 403)
+
+
+@every_configuration
+@pytest.mark.parametrize("credential", ["bad", "expired", "deactivated"])
+def test_a_key_that_is_not_good_opens_no_stream(house: House, credential: str) -> None:
+    assert house.ask("mcp head", house.keys[credential]).status_code == 403
+
+
+@pytest.mark.parametrize("token", ["junk", "kta_unknown"])
+def test_a_bad_login_token_is_never_anonymous_for_mcp(houses: Houses, token: str) -> None:
+    assert houses.of(**OPEN).ask("mcp", token, "bearer").status_code == 401

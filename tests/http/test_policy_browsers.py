@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 from werkzeug.test import TestResponse
 
-from service.domain.policy import Kind
 from service.http.rules import RULES
 from tests.support.doors import STRANGER, House, Houses
 
@@ -33,9 +32,7 @@ OLD = {"langflow_version": "1.4.3"}
 @pytest.fixture(scope="module")
 def houses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Houses]:
     made = Houses(tmp_path_factory.mktemp("browsers"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(RULES, "probe_mcp", Kind.MCP)
-        yield made
+    yield made
     made.close()
 
 
@@ -87,39 +84,9 @@ def test_no_origin_may_read_an_answer_unless_it_is_listed(houses: Houses) -> Non
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-@pytest.mark.parametrize("version", ["1.5.0", "1.13.0", "2.0.0"])
-@pytest.mark.parametrize("auto_login", [False, True])
-@pytest.mark.parametrize("skip", [False, True])
-def test_mcp_since_1_5_lets_nobody_in_particular_in(
-    houses: Houses, version: str, auto_login: bool, skip: bool
-) -> None:
-    house = houses.of(langflow_version=version, auto_login=auto_login, skip_auth_auto_login=skip)
-    answer = house.ask("mcp")
-    assert (answer.status_code, answer.json) == (200, {"as": None})
-
-
-@pytest.mark.parametrize("version", ["1.4.3", "1.13.0", "2.0.0"])
-def test_mcp_can_be_closed(houses: Houses, version: str) -> None:
-    assert houses.of(langflow_version=version, mcp_require_api_key=True).ask("mcp").status_code == 403
-
-
-def test_mcp_before_1_5_is_refused_by_default(houses: Houses) -> None:
-    assert houses.of(**OLD).ask("mcp").status_code == 403
-
-
-@pytest.mark.parametrize("switch", ["auto_login", "skip_auth_auto_login"])
-def test_mcp_before_1_5_acts_as_the_superuser_where_the_table_says(houses: Houses, switch: str) -> None:
-    assert houses.of(**OLD, **{switch: True}).ask("mcp").json == {"as": "administrator"}
-
-
 @pytest.mark.parametrize("switch", ["auto_login", "skip_auth_auto_login"])
 def test_mcp_before_1_5_refuses_a_stranger_without_a_credential(houses: Houses, switch: str) -> None:
     assert houses.of(**OLD, **{switch: True}).ask("mcp", address=STRANGER).status_code == 403
-
-
-def test_mcp_knows_who_sent_a_key(houses: Houses) -> None:
-    house = houses.of()
-    assert house.ask("mcp", house.keys["good"]).json == {"as": "administrator"}
 
 
 def test_mcp_sends_no_warning_to_nobody_in_particular(houses: Houses) -> None:
@@ -128,7 +95,7 @@ def test_mcp_sends_no_warning_to_nobody_in_particular(houses: Houses) -> None:
 
 def test_an_endpoint_without_a_rule_is_closed(houses: Houses, monkeypatch: pytest.MonkeyPatch) -> None:
     house = houses.of(**OPEN)
-    monkeypatch.delitem(RULES, "probe_mcp")
+    monkeypatch.delitem(RULES, "mcp.message")
     assert house.ask("mcp", house.keys["good"]).status_code == 403
 
 

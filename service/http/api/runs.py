@@ -15,7 +15,7 @@ from service.domain.ports import RunInput
 from service.http import key_limits
 from service.http.answers import json_answer
 from service.http.db import reads_only, release, services, session
-from service.http.parsing import Blueprint, flag, problems_of, read_json
+from service.http.parsing import Blueprint, flag, global_variables, problems_of, read_json
 from service.http.policy import caller
 from service.http.schemas.runs import AdvancedBodySchema, RunBodySchema
 from service.http.streaming import streamed, wanted_format
@@ -23,7 +23,6 @@ from service.http.streaming import streamed, wanted_format
 log = logging.getLogger(__name__)
 blueprint = Blueprint("runs", __name__, url_prefix="/api/v1", description="Run flows")
 
-_VARIABLE_HEADER = "HTTP_X_LANGFLOW_GLOBAL_VAR_"
 _DEPRECATED = "The /process endpoint is deprecated and will be removed in a future version. Please use /run instead."
 _run_body, _advanced_body = RunBodySchema(), AdvancedBodySchema()
 
@@ -116,19 +115,8 @@ def _asked(request: Request) -> runs.RunRequest:
         tweaks=body["tweaks"],
         session_id=body.get("session_id"),
         stream=flag("stream"),
-        variables=_variables(request),
+        variables=global_variables(request),
     )
-
-
-def _variables(request: Request) -> dict[str, str]:
-    """The values that came as ``X-LANGFLOW-GLOBAL-VAR-NAME`` headers.
-
-    WSGI cannot tell a dash from an underscore in a header's name, so neither do the names here.
-    """
-    start = len(_VARIABLE_HEADER)
-    return {
-        name[start:]: value for name, value in request.environ.items() if name.startswith(_VARIABLE_HEADER) and value
-    }
 
 
 def _load(schema: Schema, body: Any) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The Model Context Protocol over HTTP: its messages, its revisions, its transports."""
