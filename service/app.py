@@ -34,7 +34,20 @@ from service.domain.sign_in import SignInLimits
 from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.component import Services as SearchServices
 from service.http import cors, db, errors, pages, policy
-from service.http.api import audit, auth, files, flows, keys, mcp_servers, monitor, projects, runs, users, variables
+from service.http.api import (
+    audit,
+    auth,
+    files,
+    flows,
+    keys,
+    mcp_servers,
+    monitor,
+    openai,
+    projects,
+    runs,
+    users,
+    variables,
+)
 from service.http.api import messages as chat_messages
 from service.settings import Settings
 from service.start_screen import start_screen
@@ -55,6 +68,7 @@ _BLUEPRINTS = (
             chat_messages,
             runs,
             mcp_servers,
+            openai,
             audit,
         )
     ),
@@ -108,6 +122,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     if not settings.backend_only:
         app.register_blueprint(pages.blueprint)
     _serve_other_forms(app)
+    _serve_where_openai_does(app)
     return app
 
 
@@ -267,6 +282,13 @@ def _serve_other_forms(app: Flask) -> None:
     for rule in list(app.url_map.iter_rules()):
         if rule.rule.startswith("/api/") and rule.rule.endswith("/"):
             app.add_url_rule(rule.rule.rstrip("/"), endpoint=rule.endpoint, methods=rule.methods)
+
+
+def _serve_where_openai_does(app: Flask) -> None:
+    """Serve ``/api/v1/responses`` as ``/v1/responses`` too, and so on: that is where its clients look."""
+    for rule in list(app.url_map.iter_rules()):
+        if rule.endpoint.startswith(f"{openai.blueprint.name}."):
+            app.add_url_rule(rule.rule.removeprefix("/api"), endpoint=rule.endpoint, methods=rule.methods)
 
 
 _HARDENING = (

@@ -31,6 +31,7 @@ _KINDS = {
     "Field may not be null.": ("null_not_allowed", "Input should not be null"),
 }
 _PLACES = {"json": "body", "form": "body", "files": "body", "json_or_form": "body"}
+_VARIABLE_HEADER = "HTTP_X_LANGFLOW_GLOBAL_VAR_"
 
 
 class Parser(FlaskParser):
@@ -90,12 +91,34 @@ def loads(raw: bytes) -> Any:
     return json.loads(raw, parse_float=_finite, parse_constant=_finite)
 
 
+def load(schema: Schema, body: Any) -> dict[str, Any]:
+    """Return what a schema makes of a parsed body; none counts as an empty one.
+
+    Raises:
+        Invalid: names each field that does not fit.
+    """
+    try:
+        loaded: dict[str, Any] = schema.load({} if body is None else body)
+    except ValidationError as error:
+        raise Invalid(problems_of({"json": error.messages_dict})) from None
+    return loaded
+
+
 def problems_of(messages: dict[str, Any]) -> list[Problem]:
     """Flatten marshmallow's messages, ``{"json": {"name": ["..."]}}``, into problems."""
     found: list[Problem] = []
     for place, content in messages.items():
         _collect(content, (_PLACES.get(place, place),), found)
     return found
+
+
+def global_variables(req: Request) -> dict[str, str]:
+    """The values that came as ``X-LANGFLOW-GLOBAL-VAR-NAME`` headers, by name.
+
+    WSGI cannot tell a dash from an underscore in a header's name, so neither do the names here.
+    """
+    start = len(_VARIABLE_HEADER)
+    return {name[start:]: value for name, value in req.environ.items() if name.startswith(_VARIABLE_HEADER) and value}
 
 
 def path_id(text: str, name: str) -> uuid.UUID:

@@ -6,7 +6,7 @@ import json
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from flask import Request, Response
@@ -23,23 +23,23 @@ Encode = Callable[[str, object], bytes]
 _BACKLOG = 64
 
 
-class Pump:
-    """Runs a flow in a thread of its own and hands its events over.
+class Relay:
+    """Hands pieces over that are made in a thread of their own.
 
     So a silent provider does not keep the server from seeing that the client has gone away: a line is sent after each
-    ``heartbeat`` seconds of silence, and when that fails the run is cancelled.
+    ``heartbeat`` seconds of silence, and when that fails the work is cancelled.
 
     Args:
-        running: the run.
-        session_id: goes into the last event.
+        pieces: makes the bytes; closed in its own thread.
+        cancel: makes it stop; called from another thread.
         heartbeat: seconds of silence after which an empty line is sent.
-        encode: makes the bytes of one event.
         pulse: the bytes of a heartbeat.
     """
 
-    def __init__(self, running: Running, session_id: str, heartbeat: float, encode: Encode, pulse: bytes) -> None:
-        self._running, self._session_id, self._heartbeat = running, session_id, heartbeat
-        self._encode, self._pulse = encode, pulse
+    def __init__(
+        self, pieces: Generator[bytes, None, None], cancel: Callable[[], None], heartbeat: float, pulse: bytes
+    ) -> None:
+        self._pieces, self._cancel, self._heartbeat, self._pulse = pieces, cancel, heartbeat, pulse
         self._queue: queue.Queue[bytes | None] = queue.Queue(_BACKLOG)
         self._gone = threading.Event()
         threading.Thread(target=self._pump, name="stream", daemon=True).start()
@@ -56,31 +56,20 @@ class Pump:
             yield piece
 
     def close(self) -> None:
-        """Stop the run; called when the answer is complete and when the client has gone away."""
+        """Stop the work; called when the answer is complete and when the client has gone away."""
         self._gone.set()
-        self._running.cancel()
+        self._cancel()
 
     def _pump(self) -> None:
         try:
-            for event in self._running:
-                if not self._put(self._bytes(event)):
+            for piece in self._pieces:
+                if not self._put(piece):
                     break
-        except DomainError as error:
-            self._put(self._encode("error", {"error": f"{status_of(error)}: {json.dumps(detail_of(error))}"}))
+            self._pieces.close()
         except Exception:
-            log.exception("a streamed run failed unexpectedly")
-            self._put(self._encode("error", {"error": '500: "Internal Server Error"'}))
+            log.exception("what a stream shows could not be brought to an end")
         finally:
-            try:
-                self._running.close()
-            except Exception:
-                log.exception("a streamed run could not be closed")
             self._put(None)
-
-    def _bytes(self, event: Event) -> bytes:
-        if event.name != "end":
-            return self._encode(event.name, event.data)
-        return self._encode("end", {"result": {"session_id": self._session_id, "outputs": event.data["outputs"]}})
 
     def _put(self, piece: bytes | None) -> bool:
         """Hand over, however slow the client is; False when nobody takes it any more."""
@@ -91,6 +80,40 @@ class Pump:
                 continue
             return True
         return False
+
+
+class Pump(Relay):
+    """Runs a flow and hands its events over.
+
+    Args:
+        running: the run.
+        session_id: goes into the last event.
+        heartbeat: seconds of silence after which an empty line is sent.
+        encode: makes the bytes of one event.
+        pulse: the bytes of a heartbeat.
+    """
+
+    def __init__(self, running: Running, session_id: str, heartbeat: float, encode: Encode, pulse: bytes) -> None:
+        super().__init__(_told(running, session_id, encode), running.cancel, heartbeat, pulse)
+
+
+def _told(running: Running, session_id: str, encode: Encode) -> Generator[bytes, None, None]:
+    try:
+        for event in running:
+            yield _bytes(event, session_id, encode)
+    except DomainError as error:
+        yield encode("error", {"error": f"{status_of(error)}: {json.dumps(detail_of(error))}"})
+    except Exception:
+        log.exception("a streamed run failed unexpectedly")
+        yield encode("error", {"error": '500: "Internal Server Error"'})
+    finally:
+        running.close()
+
+
+def _bytes(event: Event, session_id: str, encode: Encode) -> bytes:
+    if event.name != "end":
+        return encode(event.name, event.data)
+    return encode("end", {"result": {"session_id": session_id, "outputs": event.data["outputs"]}})
 
 
 def _langflow(name: str, data: object) -> bytes:
@@ -136,6 +159,11 @@ def streamed(running: Running, session_id: str, form: str, heartbeat: float) -> 
     """The answer that shows a run while it runs."""
     kind, encode, pulse = _FORMATS[form]
     pump = Pump(running, session_id, heartbeat, encode, pulse)
+    return answered(pump, kind)
+
+
+def answered(pump: Relay, kind: str) -> Response:
+    """The answer that hands a stream over, of a content type."""
     headers: dict[str, Any] = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     response = Response(iter(pump), mimetype=kind, headers=headers)
     response.call_on_close(pump.close)
