@@ -21,7 +21,7 @@ _NO_FORMAT = "The flow decides about the format."
 _text = Text(longest=_LONGEST_INPUT)
 
 
-class Said(fields.Field[str]):
+class UserText(fields.Field[str]):
     """What the user says: a text, or the last message of the user in a list of messages.
 
     The messages before it are not read: a flow has a memory of its own.
@@ -83,7 +83,7 @@ class StreamOptionsSchema(WireSchema):
 class ResponseBodySchema(OpenAISchema):
     """The body of ``POST /responses``."""
 
-    input = Said(required=True)
+    input = UserText(required=True)
     metadata = fields.Dict(
         keys=Text(longest=64), values=Text(longest=512), load_default=dict,
         validate=validate.Length(max=_MOST_METADATA, error=f"Input should have at most {_MOST_METADATA} entries"),
@@ -104,7 +104,7 @@ class ResponseBodySchema(OpenAISchema):
 class CompletionBodySchema(OpenAISchema):
     """The body of ``POST /chat/completions``; ``session_id`` is Keyturn's own."""
 
-    messages = Said(required=True)
+    messages = UserText(required=True)
     session_id = Text(longest=LONGEST_SESSION)
     stream_options = fields.Nested(StreamOptionsSchema, load_default=dict)
     functions = Unsupported("Functions are not supported.")
