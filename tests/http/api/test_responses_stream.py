@@ -10,6 +10,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import URL
 
+from service.domain.ports import Event
+from service.domain.responses import Turn
+from service.http.openai.responses import Head, ResponseEvents
 from tests.http.api.test_responses import WITH_TOOL, error_of
 from tests.http.api.test_runs import model_flow, store, with_credential
 from tests.support import flows
@@ -174,3 +177,24 @@ def test_a_conversation_goes_on_in_a_stream(streaming: Api, provider: Provider) 
     assert [turn["content"] for turn in provider.last.body["messages"]][1:] == [
         "I am Ada.", "You said: I am Ada.", "Who am I?",
     ]  # fmt: skip
+
+
+def test_an_agent_that_talks_before_and_after_a_tool_goes_on_with_its_message() -> None:
+    tool = {"type": "tool_use", "name": "look", "tool_input": {}, "output": "seen", "error": None}
+    partial = {"id": "m", "properties": {"state": "partial"}, "content_blocks": [tool]}
+    answer = {"text": "Let me see. Yes.", "data": {"id": "m"}, "content_blocks": [tool]}
+    outputs = [{"outputs": [{"results": {"message": answer}}]}]
+    run = [
+        Event("token", {"id": "m", "chunk": "Let me see. "}),
+        Event("add_message", partial),
+        Event("token", {"id": "m", "chunk": "Yes."}),
+        Event("end", {"outputs": outputs, "tokens": None}),
+    ]
+    story = ResponseEvents(Head(Turn.after(None), "flow", None, {}, with_results=False))
+    told = [*story.begin(), *(one for event in run for one in story.follow(event))]
+    found = events_of("".join(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n" for one in told))
+    assert [(event.output_index, event.delta) for event in found if event.type == DELTA] == [
+        (0, "Let me see. "), (0, "Yes."),
+    ]  # fmt: skip
+    assert [item.type for item in found[-1].response.output] == ["message", "function_call"]
+    assert found[-1].response.output_text == "Let me see. Yes."
