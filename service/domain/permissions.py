@@ -135,7 +135,8 @@ ROUTES: dict[str, Scope | None] = {
 #: Routes that name their flow in the path, where a key with a list of flows is judged by it.
 _FLOW_IN_PATH = frozenset({"flows.get", "files.upload", "files.download", "files.image", "files.list"})
 #: What such a key may reach beyond routes without a scope; these apply the list themselves. All else is closed to it.
-OPEN_TO_FLOW_KEYS = _FLOW_IN_PATH | {"flows.list", "runs.run", "runs.advanced", "runs.webhook"} | {
+OPEN_TO_FLOW_KEYS = _FLOW_IN_PATH | {
+    "flows.list", "projects.list", "projects.get", "projects.download", "runs.run", "runs.advanced", "runs.webhook",
     "mcp.message", "mcp.post", "mcp.stream", "mcp.nothing", "mcp.project_message", "mcp.project_post",
     "mcp.project_stream", "mcp.project_nothing",
 }  # fmt: skip

@@ -14,7 +14,7 @@ from service.domain.errors import Invalid, NotFound, Rejected
 from service.http.db import services, session
 from service.http.flow_files import MOST_FILES, archive, given, read_upload, without_circles
 from service.http.parsing import Blueprint, count, flag, path_id, read_json
-from service.http.policy import caller
+from service.http.policy import caller, only_flows
 from service.http.schemas.flows import (
     FlowChangesSchema,
     FlowDownloadSchema,
@@ -39,8 +39,7 @@ def create(body: dict[str, Any]) -> Any:
 @blueprint.response(200)
 def list_flows() -> Response:
     """List one's flows: all, only their headers, or a page."""
-    user_id, rights = caller().user_id, caller().rights
-    only = rights.flows if rights is not None else None
+    user_id, only = caller().user_id, only_flows()
     folder = request.args.get("folder_id")
     folder_id = _query_id(folder) if folder else None
     components = flag("components_only")
