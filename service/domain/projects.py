@@ -51,7 +51,7 @@ def get(session: Session, user_id: uuid.UUID, project_id: uuid.UUID,
     Raises:
         NotFound: none such, or somebody else's.
     """
-    project = session.scalar(_mine(user_id, only).where(Project.id == project_id))
+    project: Project | None = session.scalar(_mine(user_id, only).where(Project.id == project_id))
     if project is None:
         raise NotFound(MISSING)
     return project
@@ -146,7 +146,7 @@ def check_name(name: str) -> None:
         raise Invalid.field(text, "body", "name", kind="invalid_project_name")
 
 
-def _mine(user_id: uuid.UUID, only: frozenset[uuid.UUID] | None) -> Select[tuple[Project]]:
+def _mine(user_id: uuid.UUID, only: frozenset[uuid.UUID] | None) -> Select[Any]:
     """The one look-up of a project: every query begins with the owner."""
     query = select(Project).where(Project.user_id == user_id)
     if only is not None:

@@ -26,6 +26,9 @@ from service.http.schemas.flows import (
 
 blueprint = Blueprint("flows", __name__, url_prefix="/api/v1/flows", description="Flows")
 
+#: What anybody may do to a public flow here: a run needs a key, but for tools of MCP.
+_PUBLIC_ACCESS = {"can_read": True, "can_execute": False}
+
 
 @blueprint.post("/", endpoint="create")
 @blueprint.arguments(NewFlowSchema)
@@ -42,16 +45,16 @@ def list_flows() -> Response:
     user_id, only = caller().user_id, only_flows()
     folder = request.args.get("folder_id")
     folder_id = _query_id(folder) if folder else None
-    components = flag("components_only")
+    components, flow_type = flag("components_only"), _flow_type()
     if not flag("get_all", default=True):
         page, size = count("page", 1, 2**31), count("size", 50, 100)
         total, items = flows.page_of(session(), user_id, page, size, folder_id=folder_id, components_only=components,
-                                     only=only)  # fmt: skip
+                                     flow_type=flow_type, only=only)  # fmt: skip
         body = {"items": FlowSchema(many=True).dump(items), "total": total, "page": page, "size": size}
         return jsonify(body | {"pages": math.ceil(total / size)})
     headers = flag("header_flows")
     found = flows.list_of(session(), user_id, folder_id=folder_id, components_only=components, with_data=not headers,
-                          only=only)  # fmt: skip
+                          flow_type=flow_type, only=only)  # fmt: skip
     schema: Schema = FlowHeaderSchema(many=True) if headers else FlowSchema(many=True)
     return jsonify(schema.dump(found))
 
@@ -77,7 +80,8 @@ def public_flow(flow_id: str) -> Response:
     """Show a flow that its owner has made public, without the secrets that stand in its fields."""
     flow = flows.public(session(), path_id(flow_id, "flow_id"))
     shown: dict[str, Any] = FlowSchema().dump(flow)
-    return jsonify(shown | {"data": flows.without_secrets(flow.data), "user_id": None, "folder_id": None})
+    shown |= {"data": flows.without_secrets(flow.data), "user_id": None, "folder_id": None}
+    return jsonify(shown | {"public_access": _PUBLIC_ACCESS})
 
 
 @blueprint.get("/<flow_id>", endpoint="get")
@@ -147,6 +151,14 @@ def download() -> Response:
     if len(bodies) == 1:
         return jsonify(bodies[0])
     return archive(bodies, "langflow")
+
+
+def _flow_type() -> str | None:
+    text = request.args.get("flow_type")
+    if text not in (None, *flows.FLOW_TYPES):
+        known = " or ".join(f"'{one}'" for one in flows.FLOW_TYPES)
+        raise Invalid.field(f"Input should be {known}", "query", "flow_type", kind="enum")
+    return text
 
 
 def _query_id(text: str) -> uuid.UUID:
