@@ -10,9 +10,9 @@ from flask import Response, jsonify, request
 from marshmallow import Schema
 
 from service.domain import examples, flows
-from service.domain.errors import Invalid, NotFound, Rejected
+from service.domain.errors import Invalid, NotFound
 from service.http.db import services, session
-from service.http.flow_files import MOST_FILES, archive, given, read_upload, without_circles
+from service.http.flow_files import MOST_FILES, archive, given, read_upload, uploaded, without_circles
 from service.http.parsing import Blueprint, count, flag, path_id, read_json
 from service.http.policy import caller, only_flows
 from service.http.schemas.flows import (
@@ -133,11 +133,8 @@ def batch(body: dict[str, Any]) -> Any:
 @blueprint.response(201, FlowSchema(many=True))
 def upload() -> Any:
     """Store the flows of a file: one flow, ``{"flows": [...]}``, or a zip of such files."""
-    file = request.files.get("file")
-    if file is None:
-        raise Rejected("No file provided")
     folder = request.args.get("folder_id")
-    bodies = read_upload(file.stream.read())
+    bodies = read_upload(uploaded()[1])
     folder_id = _query_id(folder) if folder else None
     return flows.create_many(session(), caller().user_id, bodies, services().now(), folder_id)
 

@@ -8,9 +8,9 @@ from typing import Any
 from flask import Response, jsonify, request
 
 from service.domain import flows, projects
-from service.domain.errors import Invalid, NotFound, Rejected
+from service.domain.errors import Invalid, NotFound
 from service.http.db import own_transaction, services, session
-from service.http.flow_files import archive, project_upload
+from service.http.flow_files import archive, project_upload, uploaded
 from service.http.parsing import Blueprint, count, flag, path_id
 from service.http.policy import caller, only_flows
 from service.http.schemas.flows import FlowDownloadSchema, FlowSchema
@@ -105,10 +105,7 @@ def download(project_id: str) -> Response:
 @blueprint.response(201, FlowSchema(many=True))
 def upload() -> Any:
     """Make a project of a file: a zip of flows, or JSON with ``folder_name`` and ``flows``."""
-    file = request.files.get("file")
-    if file is None:
-        raise Rejected("No file provided")
-    new, bodies = project_upload(file.filename or "", file.stream.read())
+    new, bodies = project_upload(*uploaded())
     project = projects.create(session(), caller().user_id, new)
     return flows.create_many(session(), caller().user_id, bodies, services().now(), project.id)
 

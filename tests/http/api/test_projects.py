@@ -225,6 +225,22 @@ def test_a_project_is_uploaded_as_json(mine: Api) -> None:
     assert (answer.status_code, answer.json[0]["folder_id"]) == (201, project["id"])
 
 
+@pytest.mark.parametrize("kind", ["application/octet-stream", "application/zip"])
+def test_a_zip_may_be_the_whole_body(mine: Api, kind: str) -> None:
+    project = made(mine)
+    flow_in(mine, project)
+    raw = mine.get(f"/projects/download/{project['id']}").data
+    answer = mine.post("/projects/upload/", data=raw, content_type=kind)
+    assert (answer.status_code, [one["name"] for one in answer.json]) == (201, ["one (1)"])
+    assert "Imported Project" in names(mine)
+
+
+def test_no_file_is_no_project(mine: Api) -> None:
+    for content_type in ("application/octet-stream", "text/plain", "multipart/form-data; boundary=x"):
+        answer = mine.post("/projects/upload/", data=b"", content_type=content_type)
+        assert (answer.status_code, answer.json) == (400, {"detail": "No file provided"})
+
+
 @pytest.mark.parametrize(
     ("content", "status", "detail"),
     [
