@@ -21,7 +21,7 @@ def failure(act: Any) -> str | None:
     """The kind of error that an act ends with."""
     try:
         act()
-    except Exception as error:  # noqa: BLE001 - which one it is, is the question
+    except Exception as error:  # which one it is, is the question
         return type(error).__name__
     return None
 
