@@ -168,6 +168,7 @@ class Settings:
     auto_saving: bool = True
     auto_saving_interval: int = 5000
     mcp_base_url: str = ""
+    mcp_servers_locked: bool = False
     log_level: str = "info"
     log_file: Path | None = None
     cors_origins: tuple[str, ...] = ()
@@ -443,6 +444,7 @@ class _Reader:
             "backend_only": env.bool("LANGFLOW_BACKEND_ONLY", False),
             "auto_saving": env.bool("LANGFLOW_AUTO_SAVING", True),
             "auto_saving_interval": self._positive("LANGFLOW_AUTO_SAVING_INTERVAL", 5000),
+            "mcp_servers_locked": env.bool("LANGFLOW_MCP_SERVERS_LOCKED", False),
             "mcp_base_url": self._public_url("LANGFLOW_MCP_BASE_URL"),
             "log_level": self._one_of("LANGFLOW_LOG_LEVEL", "info", _LOG_LEVELS),
             "log_file": env.path("LANGFLOW_LOG_FILE", None),

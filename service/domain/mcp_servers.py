@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.domain.depth import is_deeper
-from service.domain.errors import Conflict, Invalid, NotFound
+from service.domain.errors import Conflict, Forbidden, Invalid, NotFound
 from service.domain.mcp_secrets import Config, masked, unmasked
 from service.domain.names import NAME_LENGTH
 from service.domain.ports import Vault
@@ -23,6 +23,18 @@ from service.storage.mcp_servers import McpServer
 
 MOST_SERVERS = 200
 _LONGEST, _MOST_LEVELS = 64_000, 20
+
+
+def check_unlocked(*, locked: bool, is_superuser: bool) -> None:
+    """Leave changes to superusers where the operator wants it so.
+
+    Raises:
+        Forbidden: in Langflow's words.
+    """
+    if locked and not is_superuser:
+        raise Forbidden(
+            "MCP server configuration is locked. Contact an administrator to manage external MCP servers."
+        )
 
 
 def names_of(session: Session, user_id: uuid.UUID) -> list[str]:

@@ -50,7 +50,6 @@ _MORE: dict[str, Any] = {
     "hide_new_project_button": False,
     "hide_new_flow_button": False,
     "hide_starter_projects": False,
-    "mcp_servers_locked": False,
     "custom_component_admin_only": False,
     "a2a_enabled": False,
     "agentic_experience": False,
@@ -99,5 +98,5 @@ def config() -> Response:
     told = {"max_file_size_upload": settings.max_file_size_upload_mb, "mcp_base_url": settings.mcp_base_url}
     if visitor() is None:
         return jsonify(_PUBLIC | told | {"type": "public"})
-    saving = {"auto_saving": settings.auto_saving, "auto_saving_interval": settings.auto_saving_interval}
-    return jsonify(_PUBLIC | told | {"type": "full"} | _MORE | saving)
+    more = {name: getattr(settings, name) for name in ("auto_saving", "auto_saving_interval", "mcp_servers_locked")}
+    return jsonify(_PUBLIC | told | {"type": "full"} | _MORE | more)

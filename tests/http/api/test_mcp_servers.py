@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from flask import Flask
+from sqlalchemy import URL, text
 
 from tests.support.client import Api
 
@@ -152,3 +154,14 @@ def test_a_configuration_that_is_nested_too_deeply_is_refused(mine: Api) -> None
     for _ in range(400):
         deep = {"a": deep}
     assert kept(mine, config=deep).status_code == 422
+
+
+def test_where_the_lists_are_locked_only_a_superuser_changes_them(
+    make_app: Callable[..., Flask], sqlite_url: URL
+) -> None:
+    chief = Api.of_superuser(make_app(sqlite_url, mcp_servers_locked=True))
+    user = chief.new_user("somebody")
+    assert [kept(chief).status_code, user.get(PATH).status_code] == [200, 200]
+    refused = [kept(user), user.patch(f"{PATH}/weather", json={}), user.delete(f"{PATH}/weather")]
+    assert [answer.status_code for answer in refused] == [403, 403, 403]
+    assert user.get("/config").json["mcp_servers_locked"] is True
