@@ -165,6 +165,10 @@ class Settings:
     threads: int = 16
     worker_timeout: int = 300
     backend_only: bool = False
+    auto_saving: bool = True
+    auto_saving_interval: int = 5000
+    mcp_base_url: str = ""
+    mcp_servers_locked: bool = False
     log_level: str = "info"
     log_file: Path | None = None
     cors_origins: tuple[str, ...] = ()
@@ -438,6 +442,10 @@ class _Reader:
             "threads": self._positive("KEYTURN_THREADS", 16),
             "worker_timeout": self._positive("LANGFLOW_WORKER_TIMEOUT", 300),
             "backend_only": env.bool("LANGFLOW_BACKEND_ONLY", False),
+            "auto_saving": env.bool("LANGFLOW_AUTO_SAVING", True),
+            "auto_saving_interval": self._positive("LANGFLOW_AUTO_SAVING_INTERVAL", 5000),
+            "mcp_servers_locked": env.bool("LANGFLOW_MCP_SERVERS_LOCKED", False),
+            "mcp_base_url": self._public_url("LANGFLOW_MCP_BASE_URL"),
             "log_level": self._one_of("LANGFLOW_LOG_LEVEL", "info", _LOG_LEVELS),
             "log_file": env.path("LANGFLOW_LOG_FILE", None),
             "cors_origins": tuple(self._names("LANGFLOW_CORS_ORIGINS")),
@@ -521,6 +529,13 @@ class _Reader:
         if value not in allowed:
             self.problems.append(f"{name} is {value!r}: it must be one of {', '.join(allowed)}")
         return value
+
+    def _public_url(self, name: str) -> str:
+        """An address that everybody is told, so it must hold no password; empty: none."""
+        text: str = self.env.str(name, "").strip().rstrip("/")
+        if text and not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#@\s]*)?", text):
+            self.problems.append(f"{name} is no address such as https://keyturn.example (without a name or password)")
+        return text
 
     def _names(self, name: str) -> list[str]:
         """A list, written with commas or as JSON, as Langflow accepts both."""

@@ -184,6 +184,7 @@ VALUES = {
     "KEYTURN_LOGIN_LIMIT_WHEN_AWAY": "refuse",
     "KEYTURN_REQUEST_LIMIT_WHEN_AWAY": "refuse",
     "KEYTURN_RUN_LIMIT_WHEN_AWAY": "refuse",
+    "LANGFLOW_MCP_BASE_URL": "https://keyturn.example",
     "KEYTURN_SERVICE_URLS": "arxiv=https://mirror.example/api/query",
 }
 
@@ -292,3 +293,14 @@ def test_what_is_no_origin_stops_the_start(read: Read, origin: str) -> None:
     assert problems(read, KEYTURN_MCP_ALLOWED_ORIGINS=origin) == [
         f"KEYTURN_MCP_ALLOWED_ORIGINS names '{origin}': write an origin such as https://keyturn.example:8443"
     ]
+
+
+@pytest.mark.parametrize(
+    "address", ["keyturn.example", "https://user:word@keyturn.example", "https://a.example/?k=1"]
+)
+def test_a_public_address_is_a_whole_one_without_a_secret(read: Read, address: str) -> None:
+    assert problems(read, LANGFLOW_MCP_BASE_URL=address)[0].startswith("LANGFLOW_MCP_BASE_URL is no address")
+
+
+def test_a_public_address_is_told_without_its_last_slash(read: Read) -> None:
+    assert read(LANGFLOW_MCP_BASE_URL="https://keyturn.example/mcp/").mcp_base_url == "https://keyturn.example/mcp"

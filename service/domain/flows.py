@@ -13,11 +13,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, undefer
 
 from service.domain import projects
+from service.domain.depth import is_deeper
 from service.domain.errors import Conflict, DomainError, Invalid, Locked, NotFound, PreconditionFailed
-from service.domain.names import numbered
+from service.domain.names import numbered, sounds_secret
 from service.storage.flows import Flow
 
 PRIVATE, PUBLIC = "PRIVATE", "PUBLIC"
+#: Langflow's; whatever is stored here is of the first.
+FLOW_TYPES = ("workflow", "agent")
 MOST_AT_ONCE = 500
 #: Exports have some twenty levels. Far more of them could be stored and then not be written out again.
 MOST_LEVELS = 200
@@ -27,9 +30,6 @@ EDITABLE = (
     "name", "description", "data", "endpoint_name", "icon", "icon_bg_color", "gradient", "tags", "is_component",
     "webhook", "locked", "mcp_enabled", "action_name", "action_description", "access_type",
 )  # fmt: skip
-_SECRET_NAME = re.compile(
-    r"(^|_)(password|passwd|secret|token|credentials?|api_?key|access_key|headers|env)(_|$)", re.IGNORECASE
-)
 _ENDPOINT_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -74,20 +74,35 @@ def get(session: Session, user_id: uuid.UUID, flow_id: uuid.UUID) -> Flow:
 
 
 def list_of(session: Session, user_id: uuid.UUID, *, folder_id: uuid.UUID | None = None,
-            components_only: bool = False, with_data: bool = True,
+            components_only: bool = False, with_data: bool = True, flow_type: str | None = None,
             only: frozenset[uuid.UUID] | None = None) -> list[Flow]:  # fmt: skip
-    """Return the user's flows, oldest first; ``only`` are those that the caller's key is limited to."""
-    query = _filtered(user_id, folder_id, only, components_only=components_only)
+    """Return the user's flows, oldest first.
+
+    Args:
+        session: where to look.
+        user_id: whose.
+        folder_id: of the project that they lie in; None: of any.
+        components_only: without those that are no components.
+        with_data: with their graphs; else only components have theirs.
+        flow_type: of that type; None: of any.
+        only: those that the caller's key is limited to.
+    """
+    query = _filtered(user_id, folder_id, only, components_only=components_only, flow_type=flow_type)
+    ordered = query.order_by(Flow.created_at, Flow.id)
     if with_data:
-        query = query.options(undefer(Flow.data))
-    return list(session.scalars(query.order_by(Flow.created_at, Flow.id)))
+        return list(session.scalars(ordered.options(undefer(Flow.data))))
+    found = list(session.scalars(ordered))
+    if any(flow.is_component for flow in found):
+        # The rows are the same objects, whose graphs are loaded by this.
+        session.scalars(query.where(Flow.is_component.is_(True)).options(undefer(Flow.data))).all()
+    return found
 
 
 def page_of(session: Session, user_id: uuid.UUID, page: int, size: int, *, folder_id: uuid.UUID | None = None,
-            components_only: bool = False, flows_only: bool = False, search: str = "",
+            components_only: bool = False, flows_only: bool = False, search: str = "", flow_type: str | None = None,
             only: frozenset[uuid.UUID] | None = None) -> tuple[int, list[Flow]]:  # fmt: skip
-    """Return how many flows match and one page of them, counted from 1; ``only`` as for ``list_of``."""
-    query = _filtered(user_id, folder_id, only, components_only=components_only)
+    """Return how many flows match and one page of them, counted from 1; filters as for ``list_of``."""
+    query = _filtered(user_id, folder_id, only, components_only=components_only, flow_type=flow_type)
     if flows_only:
         query = query.where(Flow.is_component.is_(False))
     if search:
@@ -188,7 +203,7 @@ def without_secrets(data: Any) -> Any:
 
 
 def _holds_secret(name: str, field: Mapping[str, Any]) -> bool:
-    is_closed = field.get("password") is True or _SECRET_NAME.search(name) is not None
+    is_closed = field.get("password") is True or sounds_secret(name)
     return is_closed and field.get("load_from_db") is not True
 
 
@@ -225,7 +240,7 @@ def check(fields: Mapping[str, Any]) -> None:
                 raise Invalid.field(f"Value error, Flow must have {part}", "body", "data")
             if not isinstance(data[part], list):
                 raise Invalid.field(f"Value error, the flow's {part} must be a list", "body", "data")
-        if _is_deeper(data, MOST_LEVELS):
+        if is_deeper(data, MOST_LEVELS):
             raise Invalid.field(f"Value error, the flow has more than {MOST_LEVELS} levels", "body", "data")
     access = fields.get("access_type")
     if access is not None and access not in {PRIVATE, PUBLIC}:
@@ -238,7 +253,7 @@ def _mine(user_id: uuid.UUID) -> Select[Any]:
 
 
 def _filtered(user_id: uuid.UUID, folder_id: uuid.UUID | None, only: frozenset[uuid.UUID] | None, *,
-              components_only: bool) -> Select[Any]:  # fmt: skip
+              components_only: bool, flow_type: str | None) -> Select[Any]:  # fmt: skip
     query = _mine(user_id)
     if only is not None:
         query = query.where(Flow.id.in_(only))
@@ -246,21 +261,13 @@ def _filtered(user_id: uuid.UUID, folder_id: uuid.UUID | None, only: frozenset[u
         query = query.where(Flow.folder_id == folder_id)
     if components_only:
         query = query.where(Flow.is_component.is_(True))
+    if flow_type is not None:
+        query = query.where(Flow.flow_type == flow_type)
     return query
 
 
 def _has_nodes(data: Mapping[str, Any] | None) -> bool:
     return bool(data and data.get("nodes"))
-
-
-def _is_deeper(content: Any, levels: int) -> bool:
-    parts = [content]
-    for _ in range(levels):
-        below = (part.values() if isinstance(part, dict) else part for part in parts)
-        parts = [item for items in below for item in items if isinstance(item, dict | list)]
-        if not parts:
-            return False
-    return True
 
 
 def _taken(session: Session, user_id: uuid.UUID, match: Any) -> bool:

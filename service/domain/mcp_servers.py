@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.domain.errors import Conflict, Invalid, NotFound
+from service.domain.depth import is_deeper
+from service.domain.errors import Conflict, Forbidden, Invalid, NotFound
+from service.domain.mcp_secrets import Config, masked, unmasked
 from service.domain.names import NAME_LENGTH
 from service.domain.ports import Vault
 from service.storage.mcp_servers import McpServer
 
-MASK = "********"
 MOST_SERVERS = 200
-_LONGEST = 64_000
-#: The parts of a configuration whose values may each be a secret.
-_SECRET_PARTS = ("env", "headers")
+_LONGEST, _MOST_LEVELS = 64_000, 20
 
-Config = dict[str, Any]
+
+def check_unlocked(*, locked: bool, is_superuser: bool) -> None:
+    """Leave changes to superusers where the operator wants it so.
+
+    Raises:
+        Forbidden: in Langflow's words.
+    """
+    if locked and not is_superuser:
+        raise Forbidden(
+            "MCP server configuration is locked. Contact an administrator to manage external MCP servers."
+        )
 
 
 def names_of(session: Session, user_id: uuid.UUID) -> list[str]:
@@ -55,7 +61,7 @@ def create(session: Session, vault: Vault, user_id: uuid.UUID, name: str, config
     _check(name, config)
     if len(names_of(session, user_id)) >= MOST_SERVERS:
         raise Conflict(f"There are {MOST_SERVERS} servers already. Delete one first.")
-    config = _unmasked(config, {})
+    config = unmasked(config, {})
     session.add(
         McpServer(user_id=user_id, name=name, ciphertext=_closed(vault, config), created_at=now, updated_at=now)
     )
@@ -77,7 +83,8 @@ def change(session: Session, vault: Vault, user_id: uuid.UUID, name: str, change
     """
     row = _find(session, user_id, name)
     stored = _opened(vault, row)
-    config = stored | _unmasked(changes, stored)
+    _check(name, changes)
+    config = stored | unmasked(changes, stored)
     _check(name, config)
     row.ciphertext, row.updated_at = _closed(vault, config), now
     return masked(config)
@@ -92,51 +99,11 @@ def remove(session: Session, user_id: uuid.UUID, name: str) -> None:
     session.delete(_find(session, user_id, name))
 
 
-def masked(config: Mapping[str, Any]) -> Config:
-    """Return a configuration without what may be a secret: values of headers and environment, the URL's password."""
-    shown = dict(config)
-    for part in _SECRET_PARTS:
-        if isinstance(shown.get(part), dict):
-            shown[part] = dict.fromkeys(shown[part], MASK)
-    if isinstance(shown.get("url"), str):
-        shown["url"] = _masked_url(shown["url"])
-    return shown
-
-
-def _masked_url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        if parts.password is None:
-            return url
-    except ValueError:
-        return MASK
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:{MASK}@{host}"))
-
-
-def _unmasked(sent: Config, stored: Mapping[str, Any]) -> Config:
-    """Put the stored values where the mask was sent back."""
-    given = dict(sent)
-    for part in _SECRET_PARTS:
-        if isinstance(given.get(part), dict):
-            known = stored.get(part) or {}
-            given[part] = {key: _kept(part, key, value, known) for key, value in given[part].items()}
-    if "url" in given and isinstance(stored.get("url"), str) and given["url"] == _masked_url(stored["url"]):
-        given["url"] = stored["url"]
-    return given
-
-
-def _kept(part: str, key: str, value: Any, known: Mapping[str, Any]) -> Any:
-    if value != MASK:
-        return value
-    if key not in known:
-        raise Invalid.field("Value error, the mask stands for no stored value", "body", part)
-    return known[key]
-
-
 def _check(name: str, config: Config) -> None:
     if not name.strip() or len(name) > NAME_LENGTH or not name.isprintable():
         raise Invalid.field(f"Value error, use up to {NAME_LENGTH} printable characters", "path", "server_name")
+    if is_deeper(config, _MOST_LEVELS):
+        raise Invalid.field(f"Value error, the configuration has more than {_MOST_LEVELS} levels", "body")
     if len(json.dumps(config)) > _LONGEST:
         raise Invalid.field(f"Value error, the configuration has more than {_LONGEST} characters", "body")
 

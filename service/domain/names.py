@@ -1,10 +1,22 @@
-"""Names that are taken get a number, as in Langflow."""
+"""Names: those that are taken get a number, as in Langflow, and some sound like a secret's."""
 
 from __future__ import annotations
+
+import re
 
 from service.domain.errors import Invalid
 
 NAME_LENGTH = 255
+_SECRET = re.compile(
+    r"(^|_)(password|passwd|secret|token|credentials?|api_?key|access_key|authorization|headers|env)(_|$)",
+    re.IGNORECASE,
+)
+_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def sounds_secret(name: str) -> bool:
+    """Say whether what stands under a name such as ``api_key`` or ``clientSecret`` is likely to be a secret."""
+    return _SECRET.search(_CAPITAL.sub("_", name).replace("-", "_")) is not None
 
 
 def numbered(wanted: str, taken: set[str], form: str) -> str:

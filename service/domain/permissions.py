@@ -142,7 +142,8 @@ _FLOW_IN_PATH = frozenset({"flows.get", "files.upload", "files.download", "files
 OPEN_TO_FLOW_KEYS = _FLOW_IN_PATH | {
     "flows.list", "mcp.message", "mcp.nothing", "mcp.post", "mcp.project_message", "mcp.project_nothing",
     "mcp.project_post", "mcp.project_stream", "mcp.stream", "openai.chat_completions", "openai.model",
-    "openai.models", "openai.responses", "runs.advanced", "runs.run", "runs.webhook",
+    "openai.models", "openai.responses", "projects.download", "projects.get", "projects.list", "runs.advanced",
+    "runs.run", "runs.webhook",
 }  # fmt: skip
 
 

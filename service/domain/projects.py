@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -21,11 +21,15 @@ DEFAULT_DESCRIPTION = "Manage your own flows. Download and upload projects."
 
 def default_of(session: Session, user_id: uuid.UUID) -> Project:
     """Return the user's default project; makes it where there is none yet."""
-    project = session.scalar(select(Project).where(Project.user_id == user_id, Project.name == DEFAULT_NAME))
+    query = select(Project).where(Project.user_id == user_id, Project.name == DEFAULT_NAME)
+    project = session.scalar(query)
     if project is None:
         project = Project(user_id=user_id, name=DEFAULT_NAME, description=DEFAULT_DESCRIPTION)
-        session.add(project)
-        session.flush()
+        try:
+            with session.begin_nested():
+                session.add(project)
+        except IntegrityError:  # another request made it just now
+            project = session.scalars(query).one()
     return project
 
 
@@ -40,21 +44,28 @@ def checked(session: Session, user_id: uuid.UUID, project_id: uuid.UUID | None) 
     return get(session, user_id, project_id).id
 
 
-def get(session: Session, user_id: uuid.UUID, project_id: uuid.UUID) -> Project:
-    """Return one of the user's projects.
+def get(session: Session, user_id: uuid.UUID, project_id: uuid.UUID,
+        only: frozenset[uuid.UUID] | None = None) -> Project:  # fmt: skip
+    """Return one of the user's projects; ``only`` as for ``list_of``.
 
     Raises:
         NotFound: none such, or somebody else's.
     """
-    project = session.scalar(select(Project).where(Project.id == project_id, Project.user_id == user_id))
+    project: Project | None = session.scalar(_mine(user_id, only).where(Project.id == project_id))
     if project is None:
         raise NotFound(MISSING)
     return project
 
 
-def list_of(session: Session, user_id: uuid.UUID) -> list[Project]:
-    """Return the user's projects, the default one first, then by name."""
-    found = session.scalars(select(Project).where(Project.user_id == user_id).order_by(Project.name))
+def list_of(session: Session, user_id: uuid.UUID, only: frozenset[uuid.UUID] | None = None) -> list[Project]:
+    """Return the user's projects, the default one first, then by name.
+
+    Args:
+        session: where to look.
+        user_id: whose.
+        only: the flows that the caller's key is limited to; it sees the projects that these lie in.
+    """
+    found = session.scalars(_mine(user_id, only).order_by(Project.name))
     return sorted(found, key=lambda project: project.name != DEFAULT_NAME)
 
 
@@ -133,6 +144,14 @@ def check_name(name: str) -> None:
     if not any(letter.isalnum() for letter in name):
         text = "Project names must contain at least one letter or number"
         raise Invalid.field(text, "body", "name", kind="invalid_project_name")
+
+
+def _mine(user_id: uuid.UUID, only: frozenset[uuid.UUID] | None) -> Select[Any]:
+    """The one look-up of a project: every query begins with the owner."""
+    query = select(Project).where(Project.user_id == user_id)
+    if only is not None:
+        query = query.where(Project.id.in_(select(Flow.folder_id).where(Flow.user_id == user_id, Flow.id.in_(only))))
+    return query
 
 
 def _add(session: Session, user_id: uuid.UUID, project_id: uuid.UUID, new: Mapping[str, Any]) -> Project:

@@ -8,7 +8,7 @@ import re
 import zipfile
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 from marshmallow import ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -19,6 +19,23 @@ from service.http.schemas.flows import NewFlowSchema
 from service.http.schemas.projects import NewProjectSchema
 
 MOST_FILES = 500
+_RAW = frozenset({"application/octet-stream", "application/zip"})
+
+
+def uploaded() -> tuple[str, bytes]:
+    """Return the name and the content of the request's file.
+
+    It is the part "file" of a form, or the whole body, as Langflow's SDK sends projects.
+
+    Raises:
+        Rejected: there is none.
+    """
+    file = request.files.get("file")
+    if file is not None:
+        return file.filename or "", file.stream.read()
+    if request.mimetype in _RAW and (raw := request.get_data()):
+        return "", raw
+    raise Rejected("No file provided")
 
 
 def read_upload(raw: bytes) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ judged as one route and served as another (CVE-2026-49468).
 from __future__ import annotations
 
 import logging
+import uuid
 
 from flask import Flask, Request, Response, g, request
 
@@ -64,6 +65,12 @@ def visitor() -> Identity | None:
     """Return who sent this request, or None for nobody in particular; a refused one is nobody's too."""
     identity: Identity | None = g.get("identity")
     return identity
+
+
+def only_flows() -> frozenset[uuid.UUID] | None:
+    """Return the flows that the caller's key is limited to; None: no such limit."""
+    rights = caller().rights
+    return None if rights is None else rights.flows
 
 
 def actor() -> Actor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -77,3 +78,14 @@ def test_the_policy_page_has_the_table_of_the_code() -> None:
     ]
     page = (ROOT / "docs" / "policy.md").read_text().splitlines()
     assert [line for line in page if line.startswith(("| <", "| >"))] == rows
+
+
+def test_the_page_of_clients_has_each_client_in_the_version_that_is_tested() -> None:
+    places = ROOT / "tests" / "clients"
+    pins = [line for file in places.glob("*/requirements.txt") for line in file.read_text().split() if "==" in line]
+    tested = {tuple(pin.split("==")) for pin in pins}
+    for file in places.glob("*/package.json"):
+        tested |= set(json.loads(file.read_text())["dependencies"].items())
+    rows = [line.split("|") for line in (ROOT / "docs" / "clients.md").read_text().splitlines()]
+    listed = {(name, row[2].strip()) for row in rows if len(row) == 6 for name in re.findall(r"`([^`]+)`", row[1])}
+    assert tested == listed

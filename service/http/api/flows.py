@@ -10,11 +10,11 @@ from flask import Response, jsonify, request
 from marshmallow import Schema
 
 from service.domain import examples, flows
-from service.domain.errors import Invalid, NotFound, Rejected
+from service.domain.errors import Invalid, NotFound
 from service.http.db import services, session
-from service.http.flow_files import MOST_FILES, archive, given, read_upload, without_circles
+from service.http.flow_files import MOST_FILES, archive, given, read_upload, uploaded, without_circles
 from service.http.parsing import Blueprint, count, flag, path_id, read_json
-from service.http.policy import caller
+from service.http.policy import caller, only_flows
 from service.http.schemas.flows import (
     FlowChangesSchema,
     FlowDownloadSchema,
@@ -25,6 +25,9 @@ from service.http.schemas.flows import (
 )
 
 blueprint = Blueprint("flows", __name__, url_prefix="/api/v1/flows", description="Flows")
+
+#: What anybody may do to a public flow here: a run needs a key, but for tools of MCP.
+_PUBLIC_ACCESS = {"can_read": True, "can_execute": False}
 
 
 @blueprint.post("/", endpoint="create")
@@ -39,20 +42,19 @@ def create(body: dict[str, Any]) -> Any:
 @blueprint.response(200)
 def list_flows() -> Response:
     """List one's flows: all, only their headers, or a page."""
-    user_id, rights = caller().user_id, caller().rights
-    only = rights.flows if rights is not None else None
+    user_id, only = caller().user_id, only_flows()
     folder = request.args.get("folder_id")
     folder_id = _query_id(folder) if folder else None
-    components = flag("components_only")
+    components, flow_type = flag("components_only"), _flow_type()
     if not flag("get_all", default=True):
         page, size = count("page", 1, 2**31), count("size", 50, 100)
         total, items = flows.page_of(session(), user_id, page, size, folder_id=folder_id, components_only=components,
-                                     only=only)  # fmt: skip
+                                     flow_type=flow_type, only=only)  # fmt: skip
         body = {"items": FlowSchema(many=True).dump(items), "total": total, "page": page, "size": size}
         return jsonify(body | {"pages": math.ceil(total / size)})
     headers = flag("header_flows")
     found = flows.list_of(session(), user_id, folder_id=folder_id, components_only=components, with_data=not headers,
-                          only=only)  # fmt: skip
+                          flow_type=flow_type, only=only)  # fmt: skip
     schema: Schema = FlowHeaderSchema(many=True) if headers else FlowSchema(many=True)
     return jsonify(schema.dump(found))
 
@@ -78,7 +80,8 @@ def public_flow(flow_id: str) -> Response:
     """Show a flow that its owner has made public, without the secrets that stand in its fields."""
     flow = flows.public(session(), path_id(flow_id, "flow_id"))
     shown: dict[str, Any] = FlowSchema().dump(flow)
-    return jsonify(shown | {"data": flows.without_secrets(flow.data), "user_id": None, "folder_id": None})
+    shown |= {"data": flows.without_secrets(flow.data), "user_id": None, "folder_id": None}
+    return jsonify(shown | {"public_access": _PUBLIC_ACCESS})
 
 
 @blueprint.get("/<flow_id>", endpoint="get")
@@ -130,11 +133,8 @@ def batch(body: dict[str, Any]) -> Any:
 @blueprint.response(201, FlowSchema(many=True))
 def upload() -> Any:
     """Store the flows of a file: one flow, ``{"flows": [...]}``, or a zip of such files."""
-    file = request.files.get("file")
-    if file is None:
-        raise Rejected("No file provided")
     folder = request.args.get("folder_id")
-    bodies = read_upload(file.stream.read())
+    bodies = read_upload(uploaded()[1])
     folder_id = _query_id(folder) if folder else None
     return flows.create_many(session(), caller().user_id, bodies, services().now(), folder_id)
 
@@ -148,6 +148,14 @@ def download() -> Response:
     if len(bodies) == 1:
         return jsonify(bodies[0])
     return archive(bodies, "langflow")
+
+
+def _flow_type() -> str | None:
+    text = request.args.get("flow_type")
+    if text not in (None, *flows.FLOW_TYPES):
+        known = " or ".join(f"'{one}'" for one in flows.FLOW_TYPES)
+        raise Invalid.field(f"Input should be {known}", "query", "flow_type", kind="enum")
+    return text
 
 
 def _query_id(text: str) -> uuid.UUID:

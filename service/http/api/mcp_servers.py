@@ -38,6 +38,7 @@ def get(server_name: str) -> dict[str, Any]:
 @blueprint.response(200)
 def create(body: dict[str, Any], server_name: str) -> dict[str, Any]:
     """Keep a server."""
+    _check_unlocked()
     own, config = services(), _without_name(body, server_name)
     return mcp_servers.create(session(), own.vault, caller().user_id, server_name, config, own.now())
 
@@ -47,6 +48,7 @@ def create(body: dict[str, Any], server_name: str) -> dict[str, Any]:
 @blueprint.response(200)
 def update(body: dict[str, Any], server_name: str) -> dict[str, Any]:
     """Change the parts of a server that the body names; a mask leaves the stored value."""
+    _check_unlocked()
     own, config = services(), _without_name(body, server_name)
     return mcp_servers.change(session(), own.vault, caller().user_id, server_name, config, own.now())
 
@@ -55,7 +57,12 @@ def update(body: dict[str, Any], server_name: str) -> dict[str, Any]:
 @blueprint.response(200)
 def delete(server_name: str) -> None:
     """Forget a server."""
+    _check_unlocked()
     mcp_servers.remove(session(), caller().user_id, server_name)
+
+
+def _check_unlocked() -> None:
+    mcp_servers.check_unlocked(locked=services().settings.mcp_servers_locked, is_superuser=caller().is_superuser)
 
 
 def _without_name(body: dict[str, Any], server_name: str) -> dict[str, Any]:

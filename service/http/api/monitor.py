@@ -8,12 +8,14 @@ from flask import Response, jsonify
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from service.domain.projects import DEFAULT_NAME
 from service.http.db import services
 from service.http.parsing import Blueprint
 from service.http.policy import visitor
 
 blueprint = Blueprint("monitor", __name__, description="Health, version and config")
 
+#: What 1.13 tells anybody. Where Keyturn has no use for a field, it is what a plain Langflow sends.
 _PUBLIC: dict[str, Any] = {
     "feature_flags": {
         "wxo_deployments": False,
@@ -21,37 +23,33 @@ _PUBLIC: dict[str, Any] = {
         "instance_migration": False,
         "data_subject_requests": False,
     },
-    "max_file_size_upload": 1024,
     "event_delivery": "streaming",
     "voice_mode_available": False,
     "frontend_timeout": 0,
-    "mcp_base_url": "",
     "enable_extension_reload": False,
     "authz_enabled": False,
     "catalog_governance_enabled": False,
+    # No code of a flow ever runs: every component is this server's own.
     "substitute_outdated_component_code": True,
-    "type": "public",
     "allow_custom_components": False,
 }
-_FULL: dict[str, Any] = _PUBLIC | {
-    "type": "full",
+#: What it tells callers whom it knows, beside that.
+_MORE: dict[str, Any] = {
     "serialization_max_items_length": 1000,
     "serialization_max_text_length": 6000,
-    "auto_saving": True,
-    "auto_saving_interval": 5000,
     "health_check_max_retries": 5,
     "webhook_polling_interval": 0,
     "public_flow_cleanup_interval": 3600,
     "public_flow_expiration": 86400,
+    # The start is refused where it would be false.
     "webhook_auth_enable": True,
-    "default_folder_name": "Starter Project",
+    "default_folder_name": DEFAULT_NAME,
     "hide_getting_started_progress": False,
     "embedded_mode": False,
     "hide_logout_button": False,
     "hide_new_project_button": False,
     "hide_new_flow_button": False,
     "hide_starter_projects": False,
-    "mcp_servers_locked": False,
     "custom_component_admin_only": False,
     "a2a_enabled": False,
     "agentic_experience": False,
@@ -96,5 +94,9 @@ def version() -> Response:
 @blueprint.response(200)
 def config() -> Response:
     """Show what clients read at start; more of it to somebody who is known."""
-    body = _PUBLIC if visitor() is None else _FULL
-    return jsonify(body | {"max_file_size_upload": services().settings.max_file_size_upload_mb})
+    settings = services().settings
+    told = {"max_file_size_upload": settings.max_file_size_upload_mb, "mcp_base_url": settings.mcp_base_url}
+    if visitor() is None:
+        return jsonify(_PUBLIC | told | {"type": "public"})
+    more = {name: getattr(settings, name) for name in ("auto_saving", "auto_saving_interval", "mcp_servers_locked")}
+    return jsonify(_PUBLIC | told | {"type": "full"} | _MORE | more)

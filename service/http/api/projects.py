@@ -8,11 +8,11 @@ from typing import Any
 from flask import Response, jsonify, request
 
 from service.domain import flows, projects
-from service.domain.errors import Invalid, NotFound, Rejected
-from service.http.db import services, session
-from service.http.flow_files import archive, project_upload
+from service.domain.errors import Invalid, NotFound
+from service.http.db import own_transaction, services, session
+from service.http.flow_files import archive, project_upload, uploaded
 from service.http.parsing import Blueprint, count, flag, path_id
-from service.http.policy import caller
+from service.http.policy import caller, only_flows
 from service.http.schemas.flows import FlowDownloadSchema, FlowSchema
 from service.http.schemas.projects import (
     ListedProjectSchema,
@@ -29,9 +29,13 @@ _MOST_SEARCH = 255
 @blueprint.get("/", endpoint="list")
 @blueprint.response(200, ListedProjectSchema(many=True))
 def list_projects() -> list[dict[str, Any]]:
-    """List one's projects."""
-    identity = caller()
-    found = projects.list_of(session(), identity.user_id)
+    """List one's projects; there is always one, the default project."""
+    identity, only = caller(), only_flows()
+    found = projects.list_of(session(), identity.user_id, only)
+    if not found and only is None:
+        with own_transaction() as own:
+            projects.default_of(own, identity.user_id)
+        found = projects.list_of(session(), identity.user_id)
     return [ProjectSchema().dump(one) | {"owner_username": identity.account.username} for one in found]
 
 
@@ -47,15 +51,15 @@ def create(body: dict[str, Any]) -> Any:
 @blueprint.response(200)
 def get(project_id: str) -> Response:
     """Show a project with its flows: all, or a page of them."""
-    user_id = caller().user_id
-    project = projects.get(session(), user_id, path_id(project_id, "project_id"))
+    user_id, only = caller().user_id, only_flows()
+    project = projects.get(session(), user_id, path_id(project_id, "project_id"), only)
     if "page" not in request.args or "size" not in request.args:
-        found = flows.list_of(session(), user_id, folder_id=project.id)
+        found = flows.list_of(session(), user_id, folder_id=project.id, only=only)
         return jsonify(ProjectWithFlowsSchema().dump(ProjectSchema().dump(project) | {"flows": found}))
     page, size = count("page", 1, 2**31), count("size", 50, 100)
     total, items = flows.page_of(
         session(), user_id, page, size, folder_id=project.id, components_only=flag("is_component"),
-        flows_only=flag("is_flow"), search=_search(),
+        flows_only=flag("is_flow"), search=_search(), only=only,
     )  # fmt: skip
     shown = {"items": FlowSchema(many=True).dump(items), "total": total, "page": page, "size": size}
     return jsonify({"folder": ProjectSchema().dump(project), "flows": shown | {"pages": math.ceil(total / size)}})
@@ -89,9 +93,9 @@ def delete(project_id: str) -> None:
 @blueprint.response(200)
 def download(project_id: str) -> Response:
     """Give the flows of a project as a zip."""
-    user_id = caller().user_id
-    project = projects.get(session(), user_id, path_id(project_id, "project_id"))
-    found = flows.list_of(session(), user_id, folder_id=project.id)
+    user_id, only = caller().user_id, only_flows()
+    project = projects.get(session(), user_id, path_id(project_id, "project_id"), only)
+    found = flows.list_of(session(), user_id, folder_id=project.id, only=only)
     if not found:
         raise NotFound("No flows found in project")
     return archive(FlowDownloadSchema(many=True).dump(found), project.name)
@@ -101,10 +105,7 @@ def download(project_id: str) -> Response:
 @blueprint.response(201, FlowSchema(many=True))
 def upload() -> Any:
     """Make a project of a file: a zip of flows, or JSON with ``folder_name`` and ``flows``."""
-    file = request.files.get("file")
-    if file is None:
-        raise Rejected("No file provided")
-    new, bodies = project_upload(file.filename or "", file.stream.read())
+    new, bodies = project_upload(*uploaded())
     project = projects.create(session(), caller().user_id, new)
     return flows.create_many(session(), caller().user_id, bodies, services().now(), project.id)
 

@@ -98,7 +98,8 @@ def _asked(request: Request) -> runs.RunRequest:
         output_component=body.get("output_component"),
         tweaks=body["tweaks"],
         session_id=body.get("session_id"),
-        stream=flag("stream"),
+        # The query decides; Langflow's SDK for Python says it in the body alone.
+        stream=flag("stream", default=body["stream"]),
         variables=global_variables(request),
     )
 

@@ -47,7 +47,7 @@ class FlowHeaderSchema(WireSchema):
     is_component = fields.Boolean()
     endpoint_name = fields.String(allow_none=True)
     description = fields.String(allow_none=True)
-    data = fields.Constant(None)
+    data = fields.Function(lambda flow: flow.data if flow.is_component else None)
     access_type = fields.String()
     tags = fields.Raw(allow_none=True)
     mcp_enabled = fields.Boolean()

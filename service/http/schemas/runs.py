@@ -26,6 +26,7 @@ class RunBodySchema(WireSchema):
     output_component = Text(longest=1000)
     tweaks = fields.Dict(keys=fields.String(), load_default=dict)
     session_id = Text(longest=255)
+    stream = Flag(load_default=False)
 
     @pre_load
     def unwrap(self, data: Any, **kwargs: Any) -> Any:

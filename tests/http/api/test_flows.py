@@ -242,3 +242,23 @@ def test_several_flows_are_downloaded_as_a_zip_that_can_be_uploaded(mine: Api, t
     assert len(set(members)) == 4
     assert not any("/" in name or name.startswith(".") for name in members)
     assert [flow["name"] for flow in upload(theirs, file.data).json] == ["a", "../b", "a?", "a*"]
+
+
+def test_the_header_of_a_component_has_its_graph_and_that_of_a_flow_has_none(api: Api) -> None:
+    for name, is_component in (("part", True), ("whole", False)):
+        api.post("/flows/", json={"name": name, "data": flows.echo(), "is_component": is_component})
+    listed = api.get("/flows/", query_string={"header_flows": True}).json
+    assert {one["name"]: one["data"] for one in listed} == {"part": flows.echo(), "whole": None}
+
+
+@pytest.mark.parametrize(("flow_type", "found"), [("workflow", 1), ("agent", 0)])
+@pytest.mark.parametrize("get_all", [True, False])
+def test_flows_can_be_listed_by_their_type(api: Api, flow_type: str, get_all: bool, found: int) -> None:
+    api.post("/flows/", json={"name": "one"})
+    answer = api.get("/flows/", query_string={"flow_type": flow_type, "get_all": get_all}).json
+    assert len(answer if get_all else answer["items"]) == found
+
+
+def test_a_type_of_flows_that_does_not_exist_is_refused(api: Api) -> None:
+    answer = api.get("/flows/", query_string={"flow_type": "other"})
+    assert (answer.status_code, answer.json["detail"][0]["loc"]) == (422, ["query", "flow_type"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from flask import Flask
+from sqlalchemy import URL, text
 
 from tests.support.client import Api
 
@@ -111,3 +113,55 @@ def test_the_name_is_that_of_the_path(mine: Api) -> None:
 def test_what_cannot_be_kept_is_refused(mine: Api, name: str, config: Any) -> None:
     assert kept(mine, name, config).status_code in {404, 422}
     assert mine.get(PATH).json == []
+
+
+SECRETS = {
+    "an option": {"args": ["mcp-proxy", "--api-key", "canary", "--port", "80"]},
+    "an option with its value": {"args": ["--access-token=canary"]},
+    "a header of mcp-proxy": {"args": ["--headers", "x-api-key", "canary", "https://mcp.example"]},
+    "a header of mcp-remote": {"args": ["--header", "Authorization: Bearer canary"]},
+    "a query": {"url": "https://mcp.example/?api_key=canary&region=eu"},
+    "a user without a password": {"url": "https://canary@mcp.example/"},
+    "a field": {"apiKey": "canary"},
+    "a field in a field": {"oauth": {"client_secret": "canary", "scopes": ["a"]}},
+    "a field in a list": {"ways": [{"headers": {"a": "canary"}}]},
+    "a field of parts": {"credentials": {"user": "canary"}},
+}
+
+
+@pytest.mark.parametrize("place", SECRETS)
+def test_a_secret_is_masked_wherever_it_stands_and_kept_when_its_mask_comes_back(mine: Api, place: str) -> None:
+    shown = kept(mine, config=SECRETS[place]).json
+    before = stored(mine)["opened"]
+    assert "canary" not in str(shown)
+    assert mine.patch(f"{PATH}/weather", json=shown).json == shown
+    assert (stored(mine)["opened"], "canary" in before[-1]) == (before, True)
+
+
+def test_what_is_no_secret_is_shown_as_it_is(mine: Api) -> None:
+    config = {"command": "uvx", "args": ["--port", "80", "--"], "url": "https://mcp.example/a?b=c%20d", "timeout": 30}
+    assert kept(mine, config=config).json == config
+
+
+def test_a_mask_among_fewer_of_its_kind_is_refused(mine: Api) -> None:
+    kept(mine, config={"args": ["-H", "A: one", "-H", "B: two"]})
+    answer = mine.patch(f"{PATH}/weather", json={"args": ["-H", "********"]})
+    assert (answer.status_code, answer.json["detail"][0]["loc"]) == (422, ["body", "args"])
+
+
+def test_a_configuration_that_is_nested_too_deeply_is_refused(mine: Api) -> None:
+    deep: Any = {}
+    for _ in range(400):
+        deep = {"a": deep}
+    assert kept(mine, config=deep).status_code == 422
+
+
+def test_where_the_lists_are_locked_only_a_superuser_changes_them(
+    make_app: Callable[..., Flask], sqlite_url: URL
+) -> None:
+    chief = Api.of_superuser(make_app(sqlite_url, mcp_servers_locked=True))
+    user = chief.new_user("somebody")
+    assert [kept(chief).status_code, user.get(PATH).status_code] == [200, 200]
+    refused = [kept(user), user.patch(f"{PATH}/weather", json={}), user.delete(f"{PATH}/weather")]
+    assert [answer.status_code for answer in refused] == [403, 403, 403]
+    assert user.get("/config").json["mcp_servers_locked"] is True

@@ -6,6 +6,7 @@ import io
 import json
 import uuid
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -144,6 +145,62 @@ def test_a_deleted_project_takes_its_flows_with_it(mine: Api) -> None:
     assert names(mine) == [STARTER]
 
 
+def test_a_new_user_has_the_default_project(mine: Api) -> None:
+    first, second = mine.get("/projects/").json, mine.get("/projects/").json
+    assert [one["name"] for one in first] == [STARTER]
+    assert first == second
+    assert mine.post("/flows/", json={"name": "one"}).json["folder_id"] == first[0]["id"]
+
+
+def test_users_who_ask_at_once_for_the_first_time_get_one_default_project(mine: Api) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: mine.get("/projects/"), range(8)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json[0]["id"] for answer in answers}) == 1
+
+
+class TestKeysForSomeFlows:
+    """Such a key sees the projects that its flows lie in, and nothing else in them."""
+
+    def test_the_list_has_the_projects_of_its_flows(self, mine: Api) -> None:
+        shop, other = made(mine), made(mine, "Other")
+        flow = flow_in(mine, shop)
+        flow_in(mine, other, "two")
+        assert names(self.key_for(mine, flow)) == ["Shop"]
+
+    def test_a_project_shows_the_keys_flows_only(self, mine: Api) -> None:
+        project = made(mine)
+        flow = flow_in(mine, project)
+        flow_in(mine, project, "hidden")
+        key, path = self.key_for(mine, flow), f"/projects/{project['id']}"
+        page = key.get(path, query_string={"page": 1, "size": 10}).json["flows"]
+        assert [one["name"] for one in key.get(path).json["flows"]] == ["one"]
+        assert ([one["name"] for one in page["items"]], page["total"]) == (["one"], 1)
+
+    def test_a_download_has_the_keys_flows_only(self, mine: Api) -> None:
+        project = made(mine)
+        flow = flow_in(mine, project)
+        flow_in(mine, project, "hidden")
+        archive = self.key_for(mine, flow).get(f"/projects/download/{project['id']}").data
+        assert zipfile.ZipFile(io.BytesIO(archive)).namelist() == ["one.json"]
+
+    @pytest.mark.parametrize("path", ["/projects/{}", "/projects/{}?page=1&size=5", "/projects/download/{}"])
+    def test_another_project_is_as_good_as_missing(self, mine: Api, path: str) -> None:
+        key, project = self.key_for(mine, flow_in(mine, made(mine))), made(mine, "Other")
+        flow_in(mine, project, "two")
+        for one in (project["id"], uuid.uuid4()):
+            answer = key.get(path.format(one))
+            assert (answer.status_code, answer.json) == (404, {"detail": "Project not found"})
+
+    def test_a_key_for_no_flow_sees_no_project(self, mine: Api) -> None:
+        made(mine)
+        assert names(self.key_for(mine)) == []
+
+    def key_for(self, api: Api, *flows: dict[str, Any]) -> Api:
+        key = api.post("/api_key/", json={"flows": [one["id"] for one in flows]}).json["api_key"]
+        return Api(api.app, key, api.user_id)
+
+
 def test_a_default_project_is_always_there(mine: Api) -> None:
     flow = mine.post("/flows/", json={"name": "one"}).json
     mine.delete(f"/projects/{flow['folder_id']}")
@@ -166,6 +223,22 @@ def test_a_project_is_uploaded_as_json(mine: Api) -> None:
     answer = mine.post("/projects/upload/", data={"file": (io.BytesIO(json.dumps(body).encode()), "p.json")})
     project = next(one for one in mine.get("/projects/").json if one["name"] == "From a file")
     assert (answer.status_code, answer.json[0]["folder_id"]) == (201, project["id"])
+
+
+@pytest.mark.parametrize("kind", ["application/octet-stream", "application/zip"])
+def test_a_zip_may_be_the_whole_body(mine: Api, kind: str) -> None:
+    project = made(mine)
+    flow_in(mine, project)
+    raw = mine.get(f"/projects/download/{project['id']}").data
+    answer = mine.post("/projects/upload/", data=raw, content_type=kind)
+    assert (answer.status_code, [one["name"] for one in answer.json]) == (201, ["one (1)"])
+    assert "Imported Project" in names(mine)
+
+
+def test_no_file_is_no_project(mine: Api) -> None:
+    for content_type in ("application/octet-stream", "text/plain", "multipart/form-data; boundary=x"):
+        answer = mine.post("/projects/upload/", data=b"", content_type=content_type)
+        assert (answer.status_code, answer.json) == (400, {"detail": "No file provided"})
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,17 @@ def test_a_client_may_ask_for_real_server_sent_events(streaming: Api) -> None:
     assert first.startswith("event: add_message\ndata: {")
 
 
+@pytest.mark.parametrize(
+    ("query", "said", "kind"),
+    [("", True, "text/event-stream"), ("", False, "application/json"), ("?stream=false", True, "application/json"),
+     ("?stream=true", False, "text/event-stream")],
+)  # fmt: skip
+def test_the_body_may_ask_for_a_stream_and_the_query_decides(streaming: Api, query: str, said: bool,
+                                                             kind: str) -> None:  # fmt: skip
+    answer = streaming.post(f"/run/flow{query}", json={"input_value": "hi", "stream": said})
+    assert answer.mimetype == kind
+
+
 def test_an_unknown_format_is_refused_before_anything_runs(streaming: Api, provider: Provider) -> None:
     assert stream(streaming, "&format=xml").status_code == 422
     assert provider.requests == []
