@@ -36,7 +36,7 @@ from service.domain.runs import FlowRunner
 from service.domain.sign_in import SignInLimits
 from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.component import Services as SearchServices
-from service.http import cors, db, errors, pages, policy
+from service.http import cors, db, errors, pages, policy, request_log
 from service.http.api import (
     audit,
     auth,
@@ -99,7 +99,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     Raises:
         service.boot.BootError: the database or the secret cannot be used.
     """
-    observability.install(settings.log_level, settings.log_file)
+    observability.install(settings.log_level, settings.log_file, as_json=settings.log_json)
     facts = boot.prepare(settings, started=True)
     if facts.made_password:
         # gunicorn was started without our configuration, so nobody has shown it yet, and nobody can later.
@@ -114,6 +114,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     hasher = Argon2Hasher(legacy=facts.old_hashes)
     services = _services(app, settings, hasher, now or (lambda: datetime.now(UTC)))
     app.extensions["keyturn"] = services
+    request_log.install(app, lines=settings.request_log)
     policy.install(app, services.policy)
     if settings.cors_origins:
         cors.install(app)

@@ -26,6 +26,7 @@ from service.adapters.vault import CHECK_TEXT, FernetVault, secret_from
 from service.domain import audit, examples, flows, users, variables
 from service.domain.errors import NotDecryptable
 from service.domain.keys import KeyRules
+from service.domain.ports import Vault
 from service.domain.usernames import by_name
 from service.settings import Settings, SettingsError
 from service.storage import ApiKey, Base, Flow, SecretCheck, User, schema
@@ -234,14 +235,30 @@ def _check_secret(session: Session, vault: FernetVault, source: str) -> None:
             "secret, or put it into KEYTURN_PREVIOUS_SECRET_KEYS"
         )
     for check in fitting:
-        try:
-            intact = vault.decrypt(check.ciphertext) == CHECK_TEXT
-        except NotDecryptable:
-            intact = False
-        if not intact:
+        if not _opens(vault, check.ciphertext):
             raise BootError(f"the secret check {check.key_id} in the database is damaged: restore a backup")
     if vault.key_id not in {check.key_id for check in known}:
         session.add(SecretCheck(key_id=vault.key_id, ciphertext=vault.encrypt(CHECK_TEXT)))
+
+
+def readiness(engine: Engine, vault: Vault) -> dict[str, str]:
+    """Say of each thing that a server needs whether it is there: ``"ok"``, or what is wrong in a word."""
+    found = dict.fromkeys(("database", "migrations", "secret"), "unknown")
+    try:
+        with Session(engine) as session:
+            version = schema.database_version(session.connection())
+            known = session.scalars(select(SecretCheck.ciphertext)).all()
+    except DBAPIError:
+        return found | {"database": "away"}
+    found |= {"database": "ok", "migrations": "ok" if version == schema.code_version() else "other"}
+    return found | {"secret": "ok" if any(_opens(vault, text) for text in known) else "other"}
+
+
+def _opens(vault: Vault, check: str) -> bool:
+    try:
+        return vault.decrypt(check) == CHECK_TEXT
+    except NotDecryptable:
+        return False
 
 
 def _bootstrap(session: Session, settings: Settings, vault: FernetVault) -> str | None:

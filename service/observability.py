@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from pathlib import Path
 
 _KEY = re.compile(r"\b(sk|kta|ktr)([-_])[A-Za-z0-9_-]{8,}")
+
+#: The id of the request that this thread works on; empty outside of requests.
+request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 class _Redact(logging.Filter):
@@ -24,16 +30,40 @@ def redacted(text: str) -> str:
     return _KEY.sub(r"\1\2***", text)
 
 
-class _Formatter(logging.Formatter):
+class _Plain(logging.Formatter):
+    """A line for people."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
+        current = request_id.get()
+        return redacted(super().format(record)) + (f" [{current}]" if current else "")
 
 
-def install(level: str, log_file: Path | None = None) -> None:
+class _Json(logging.Formatter):
+    """A line for programs: an object with the fields that a record brings in ``fields``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if current := request_id.get():
+            line["request_id"] = current
+        line |= getattr(record, "fields", {})
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return redacted(json.dumps(line, ensure_ascii=False))
+
+
+def install(level: str, log_file: Path | None = None, *, as_json: bool = False) -> None:
     """Send the logs of this process to standard error, or to a file."""
     handler: logging.Handler = logging.FileHandler(log_file) if log_file else logging.StreamHandler()
     handler.addFilter(_Redact())
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(_Json() if as_json else _Plain())
     root = logging.getLogger("service")
     for former in root.handlers:
         former.close()

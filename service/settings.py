@@ -73,6 +73,7 @@ VARIABLES_FROM_ENVIRONMENT = (
 RESERVED_VARIABLE_NAMES = re.compile(r"^(LANGFLOW_|KEYTURN_|LFX_|PG|GUNICORN_|DATABASE_URL$|SECRET_KEY$)")
 
 MINIMUM_SECRET_LENGTH = 32
+_LOG_ENVIRONMENTS = ("default", "container", "container_json")
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _SAME_SITE = ("lax", "strict", "none")
 _WHEN_AWAY = ("local", "refuse")
@@ -171,6 +172,8 @@ class Settings:
     mcp_servers_locked: bool = False
     log_level: str = "info"
     log_file: Path | None = None
+    log_json: bool = False
+    request_log: bool = True
     cors_origins: tuple[str, ...] = ()
     cors_allow_credentials: bool = False
     max_file_size_upload_mb: int = 100
@@ -448,6 +451,8 @@ class _Reader:
             "mcp_base_url": self._public_url("LANGFLOW_MCP_BASE_URL"),
             "log_level": self._one_of("LANGFLOW_LOG_LEVEL", "info", _LOG_LEVELS),
             "log_file": env.path("LANGFLOW_LOG_FILE", None),
+            "log_json": self._one_of("LANGFLOW_LOG_ENV", "default", _LOG_ENVIRONMENTS) != "default",
+            "request_log": env.bool("KEYTURN_REQUEST_LOG", True),
             "cors_origins": tuple(self._names("LANGFLOW_CORS_ORIGINS")),
             "cors_allow_credentials": env.bool("LANGFLOW_CORS_ALLOW_CREDENTIALS", False),
             "max_file_size_upload_mb": self._positive("LANGFLOW_MAX_FILE_SIZE_UPLOAD", 100),

@@ -170,6 +170,7 @@ VALUES = {
     "LANGFLOW_ACCESS_SAME_SITE": "strict",
     "LANGFLOW_REFRESH_SAME_SITE": "strict",
     "LANGFLOW_HOST": "127.0.0.1",
+    "LANGFLOW_LOG_ENV": "container",
     "LANGFLOW_LOG_LEVEL": "debug",
     "LANGFLOW_LOG_FILE": "log",
     "LANGFLOW_CORS_ORIGINS": "https://a.example",

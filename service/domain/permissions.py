@@ -41,6 +41,7 @@ IMPLIED = {Scope.MANAGE: {Scope.READ}, Scope.ADMIN: {Scope.MANAGE, Scope.READ}}
 ROUTES: dict[str, Scope | None] = {
     "monitor.health": None,
     "monitor.health_check": None,
+    "monitor.ready": None,
     "monitor.version": None,
     "monitor.config": None,
     "auth.login": None,

@@ -7,6 +7,7 @@ from service.domain.policy import Kind
 RULES: dict[str, Kind] = {
     "monitor.health": Kind.PUBLIC,
     "monitor.health_check": Kind.PUBLIC,
+    "monitor.ready": Kind.PUBLIC,
     "monitor.version": Kind.PUBLIC,
     "monitor.config": Kind.OPTIONAL,
     "auth.login": Kind.PUBLIC,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -19,6 +21,7 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
+@cache
 def code_version() -> str:
     """Return the newest migration that this code knows, such as ``"0001"``."""
     head = ScriptDirectory.from_config(_config()).get_current_head()

@@ -29,6 +29,7 @@ PUBLIC = {
     "flows.public_flow",
     "monitor.health",
     "monitor.health_check",
+    "monitor.ready",
     "monitor.version",
     "pages.first_run",
     "pages.login",

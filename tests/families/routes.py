@@ -125,6 +125,7 @@ SAMPLES: dict[Route, Sample] = {
     ("GET", "api-docs.openapi_json"): Sample(),
     ("GET", "monitor.health"): Sample(),
     ("GET", "monitor.health_check"): Sample(),
+    ("GET", "monitor.ready"): Sample(),
     ("GET", "monitor.version"): Sample(),
     ("GET", "monitor.config"): Sample(),
     ("POST", "auth.login"): Sample(form=_LOGIN),

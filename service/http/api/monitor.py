@@ -8,6 +8,7 @@ from flask import Response, jsonify
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from service import boot
 from service.domain.projects import DEFAULT_NAME
 from service.http.db import services
 from service.http.parsing import Blueprint
@@ -80,6 +81,19 @@ def health_check() -> Response:
         failed.status_code = 503
         return failed
     return jsonify({"status": "ok", "chat": "ok", "db": "ok"})
+
+
+@blueprint.get("/ready", endpoint="ready")
+@blueprint.response(200)
+def ready() -> Response:
+    """Say whether requests can be served: the database answers, is at this code's version, and the secret fits it."""
+    own = services()
+    found = boot.readiness(own.engine, own.vault)
+    if set(found.values()) == {"ok"}:
+        return jsonify({"status": "ready", **found})
+    refused = jsonify({"detail": {"status": "not ready", **found}})
+    refused.status_code = 503
+    return refused
 
 
 @blueprint.get("/api/v1/version", endpoint="version")
