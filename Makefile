@@ -11,8 +11,9 @@ GOLDEN := .golden
 run: $(VENV)/.run
 	@LANGFLOW_CONFIG_DIR="$${LANGFLOW_CONFIG_DIR:-data}" exec $(BIN)/keyturn quickstart
 
+# A file's tests stay together: they share servers, databases and the environments of clients.
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -47,6 +47,7 @@ from service.http.api import (
     mcp_projects,
     mcp_servers,
     monitor,
+    openai,
     projects,
     runs,
     users,
@@ -73,6 +74,7 @@ _BLUEPRINTS = (
             chat_messages,
             runs,
             mcp_servers,
+            openai,
             audit,
         )
     ),
@@ -129,6 +131,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     if not settings.backend_only:
         app.register_blueprint(pages.blueprint)
     _serve_other_forms(app)
+    _serve_where_openai_does(app)
     return app
 
 
@@ -292,6 +295,13 @@ def _serve_other_forms(app: Flask) -> None:
     for rule in list(app.url_map.iter_rules()):
         if rule.rule.startswith("/api/") and rule.rule.endswith("/"):
             app.add_url_rule(rule.rule.rstrip("/"), endpoint=rule.endpoint, methods=rule.methods)
+
+
+def _serve_where_openai_does(app: Flask) -> None:
+    """Serve ``/api/v1/responses`` as ``/v1/responses`` too, and so on: that is where its clients look."""
+    for rule in list(app.url_map.iter_rules()):
+        if rule.endpoint.startswith(f"{openai.blueprint.name}."):
+            app.add_url_rule(rule.rule.removeprefix("/api"), endpoint=rule.endpoint, methods=rule.methods)
 
 
 _HARDENING = (

@@ -125,6 +125,10 @@ ROUTES: dict[str, Scope | None] = {
     "messages.delete": Scope.MANAGE,
     "messages.delete_session": Scope.MANAGE,
     "messages.delete_sessions": Scope.MANAGE,
+    "openai.responses": Scope.RUN,
+    "openai.chat_completions": Scope.RUN,
+    "openai.models": Scope.RUN,
+    "openai.model": Scope.RUN,
     "runs.run": Scope.RUN,
     "runs.advanced": Scope.RUN,
     "runs.webhook": Scope.RUN,
@@ -136,9 +140,10 @@ ROUTES: dict[str, Scope | None] = {
 _FLOW_IN_PATH = frozenset({"flows.get", "files.upload", "files.download", "files.image", "files.list"})
 #: What such a key may reach beyond routes without a scope; these apply the list themselves. All else is closed to it.
 OPEN_TO_FLOW_KEYS = _FLOW_IN_PATH | {
-    "flows.list", "projects.list", "projects.get", "projects.download", "runs.run", "runs.advanced", "runs.webhook",
-    "mcp.message", "mcp.post", "mcp.stream", "mcp.nothing", "mcp.project_message", "mcp.project_post",
-    "mcp.project_stream", "mcp.project_nothing",
+    "flows.list", "mcp.message", "mcp.nothing", "mcp.post", "mcp.project_message", "mcp.project_nothing",
+    "mcp.project_post", "mcp.project_stream", "mcp.stream", "openai.chat_completions", "openai.model",
+    "openai.models", "openai.responses", "projects.download", "projects.get", "projects.list", "runs.advanced",
+    "runs.run", "runs.webhook",
 }  # fmt: skip
 
 

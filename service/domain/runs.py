@@ -302,7 +302,7 @@ class FlowRunner:
         key, state = ("flow", owner_id, identifier, by_name), self._snapshots.version()
         found: tuple[uuid.UUID, uuid.UUID | None] | None = self._snapshots.get(key, state)
         if found is None:
-            found = _find(session(), owner_id, identifier, by_name=by_name)
+            found = find(session(), owner_id, identifier, by_name=by_name)
             self._snapshots.put(key, state, found)
         return found
 
@@ -375,15 +375,20 @@ def advanced(prepared: Prepared, inputs: list[RunInput], outputs: list[str]) -> 
 
 
 def finished(running: Running) -> list[Any]:
-    """Run to the end and return what the last event brings."""
+    """Run to the end and return the outputs."""
+    found: Any = ended(running)["outputs"]
+    return list(found)
+
+
+def ended(running: Running) -> Mapping[str, Any]:
+    """Run to the end and return what the last event brings: ``outputs`` and ``tokens``."""
     last: Event | None = None
     try:
         for last in running:  # noqa: B007 - the last one counts
             pass
     finally:
         running.close()
-    found: Any = last.data["outputs"] if last is not None else []
-    return list(found)
+    return last.data if last is not None else {"outputs": [], "tokens": None}
 
 
 def in_background(work: Callable[[], object]) -> None:
@@ -402,10 +407,16 @@ def _spec(prepared: Prepared, asked: RunRequest) -> RunSpec:
     )
 
 
-def _find(
+def find(
     session: Session, owner_id: uuid.UUID, identifier: str, *, by_name: bool
 ) -> tuple[uuid.UUID, uuid.UUID | None]:
-    """The one look-up of a flow to run: by id or by name, always with the owner's filter."""
+    """Return id and version of a flow to run: the one look-up, always with the owner's filter.
+
+    ``identifier`` is its id in any spelling, or its endpoint name; with ``by_name``, its name counts as well.
+
+    Raises:
+        NotFound: none such, or somebody else's.
+    """
     queries = [(_BY_ENDPOINT, identifier), *([(_BY_NAME, identifier)] if by_name else [])]
     wanted: list[tuple[Any, object]] = list(queries)
     with suppress(ValueError):

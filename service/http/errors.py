@@ -51,9 +51,9 @@ STATUS: tuple[tuple[type[errors.DomainError], int], ...] = (
 def install(app: Flask) -> None:
     """Answer every kind of failure in the API's own shape."""
     app.register_error_handler(errors.DomainError, answer)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(OperationalError, _database)
-    app.register_error_handler(Exception, _unexpected)
+    app.register_error_handler(HTTPException, of_http)
+    app.register_error_handler(OperationalError, of_database)
+    app.register_error_handler(Exception, unexpected)
 
 
 def status_of(error: errors.DomainError) -> int:
@@ -104,7 +104,8 @@ def answer(error: errors.DomainError) -> Response:
     return response
 
 
-def _http(error: HTTPException) -> Response:
+def of_http(error: HTTPException) -> Response:
+    """Return the answer to what Flask refuses."""
     code = error.code or 500
     response = jsonify({"detail": error.name if code != 415 else "Content-Type must be application/json"})
     response.status_code = code
@@ -114,7 +115,8 @@ def _http(error: HTTPException) -> Response:
     return response
 
 
-def _database(error: OperationalError) -> Response:
+def of_database(error: OperationalError) -> Response:
+    """Return the answer while the database is away."""
     log.error("the database did not answer: %s", type(error.orig).__name__)
     response = jsonify({"detail": "The database is not available. Try again in a moment."})
     response.status_code = 503
@@ -122,7 +124,8 @@ def _database(error: OperationalError) -> Response:
     return response
 
 
-def _unexpected(error: Exception) -> Response:
+def unexpected(error: Exception) -> Response:
+    """Return the answer to a failure that nobody has foreseen; what it was is in the log."""
     log.error("unexpected %s", type(error).__name__, exc_info=error)
     response = jsonify({"detail": "Internal Server Error"})
     response.status_code = 500

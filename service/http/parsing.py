@@ -91,6 +91,19 @@ def loads(raw: bytes) -> Any:
     return json.loads(raw, parse_float=_finite, parse_constant=_finite)
 
 
+def load(schema: Schema, body: Any) -> dict[str, Any]:
+    """Return what a schema makes of a parsed body; none counts as an empty one.
+
+    Raises:
+        Invalid: names each field that does not fit.
+    """
+    try:
+        loaded: dict[str, Any] = schema.load({} if body is None else body)
+    except ValidationError as error:
+        raise Invalid(problems_of({"json": error.messages_dict})) from None
+    return loaded
+
+
 def problems_of(messages: dict[str, Any]) -> list[Problem]:
     """Flatten marshmallow's messages, ``{"json": {"name": ["..."]}}``, into problems."""
     found: list[Problem] = []

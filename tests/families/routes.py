@@ -66,6 +66,7 @@ ARGUMENTS: dict[str, Thing | str] = {
     "flow_id": FLOW,
     "key_id": KEY,
     "message_id": MESSAGE,
+    "model_id": FLOW,
     "project_id": PROJECT,
     "server_name": SERVER,
     "session_id": SESSION,
@@ -106,6 +107,7 @@ def _flow(name: str) -> dict[str, Any]:
 
 
 _RUN = {"input_value": "Hello", "session_id": SESSION}
+_SAID = [{"role": "user", "content": "Hello"}]
 _LOGIN = {"username": USERNAME, "password": PASSWORD}
 _VARIABLE = {"name": NEW, "value": CREDENTIAL, "type": "Credential", "default_fields": []}
 _VARIABLE_FORM = {"value": CREDENTIAL, "type": "Credential", "fields": ""}
@@ -208,6 +210,10 @@ SAMPLES: dict[Route, Sample] = {
     ("DELETE", "messages.delete"): Sample([MESSAGE]),
     ("DELETE", "messages.delete_session"): Sample(),
     ("DELETE", "messages.delete_sessions"): Sample([SESSION]),
+    ("POST", "openai.responses"): Sample({"model": FLOW, "input": "Hello", "previous_response_id": SESSION}),
+    ("POST", "openai.chat_completions"): Sample({"model": FLOW, "messages": _SAID, "session_id": SESSION}),
+    ("GET", "openai.models"): Sample(),
+    ("GET", "openai.model"): Sample(),
     ("POST", "runs.run"): Sample(_RUN),
     ("POST", "runs.advanced"): Sample({"inputs": [{"input_value": "Hello"}]}),
     ("POST", "runs.webhook"): Sample({"any": "thing"}),

@@ -63,6 +63,8 @@ MAY_SET: dict[Route, set[str]] = {
     ("PUT", "files_v2.rename"): {"file.name", "file.updated_at"},
     ("PUT", "messages.update"): _MESSAGE,
     ("PATCH", "messages.rename_session"): {"message.session_id"},
+    ("POST", "openai.responses"): {"message.session_id"},
+    ("POST", "openai.chat_completions"): {"message.session_id"},
     ("POST", "runs.run"): {"message.session_id"},
     ("PATCH", "mcp_projects.update"): {
         "flow.mcp_enabled", "flow.action_name", "flow.action_description", "flow.updated_at",

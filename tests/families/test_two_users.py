@@ -59,6 +59,7 @@ Answer = tuple[int, str]
 OF_THE_MOMENT = {"Content-Length", "Date"}
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SECRET = re.compile(r"(sk-|kta_|ktr_)[\w-]{8,}")
+_OF_OPENAI = re.compile(r"\b(resp|msg|chatcmpl)[_-][0-9a-f]{32}|\"created(_at)?\": ?\d+")
 _NAME = re.compile(r"m[0-9a-f]{16}(-[0-9a-f]{8})?|n[0-9a-f]{32}")
 _TIME = re.compile(r"Expires=[^;]+|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00| UTC)?")
 
@@ -197,6 +198,7 @@ def normal(answer: TestResponse, *own: dict[str, str]) -> Answer:
     spellings = {form for things in own for value in things.values() for form in forms_of(value)}
     for spelling in sorted(spellings, key=len, reverse=True):
         text = text.replace(spelling, "<thing>")
+    text = _OF_OPENAI.sub("<made>", text)
     return answer.status_code, _NAME.sub("<name>", _TIME.sub("<time>", _UUID.sub("<id>", text)))
 
 

@@ -287,3 +287,22 @@ def running_another(name: str, node_id: str = "RunFlow-r") -> Json:
     edges = [edge(start, "message", other, "ChatInput-probe~input_value"),
              edge(other, "flow_outputs_message", end, "input_value")]  # fmt: skip
     return flow([start, other, end], edges)
+
+
+def agent_with_calculator(**settings: object) -> Json:
+    """Chat Input to an agent, which may calculate and remembers its session, to Chat Output."""
+    start, end = chat_input(), chat_output()
+    fields = [
+        field("model", [{"name": "gpt-4o-mini", "provider": "OpenAI"}], kind="model", _input_type="ModelInput"),
+        secret(value="OPENAI_API_KEY", variable=True),
+        field("system_prompt", "Be brief."),
+        field("add_current_date_tool", False, kind="bool"),
+        field("add_calculator_tool", True, kind="bool"),
+        field("n_messages", 100, kind="int"),
+        field("tools", "", kind="other", list=True),
+        field("input_value"),
+        *(field(name, value) for name, value in settings.items()),
+    ]
+    agent = node("Agent-a", "Agent", "Agent", fields, {"response": "message_response"})
+    return flow([start, agent, end], [edge(start, "message", agent, "input_value"),
+                                      edge(agent, "response", end, "input_value")])  # fmt: skip

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import logging
 import uuid
-from typing import Any
 
 from flask import Request, Response, jsonify, request
-from marshmallow import Schema, ValidationError
 
 from service.domain import runs
 from service.domain.errors import DomainError, Invalid, NotFound, Problem, Rejected
 from service.domain.ports import RunInput
-from service.http import key_limits
 from service.http.answers import json_answer
-from service.http.db import reads_only, release, services, session
-from service.http.parsing import Blueprint, flag, global_variables, problems_of, read_json
-from service.http.policy import caller
+from service.http.db import services
+from service.http.parsing import Blueprint, flag, global_variables, load, read_json
+from service.http.running import prepared_run
 from service.http.schemas.runs import AdvancedBodySchema, RunBodySchema
 from service.http.streaming import streamed, wanted_format
 
@@ -34,7 +31,7 @@ def run(flow_id: str) -> Response:
     """Run a flow by id or endpoint name; ``?stream=true`` answers with events as they happen."""
     asked = _asked(request)
     form = wanted_format(request)
-    prepared = _prepared(flow_id, asked)
+    prepared = prepared_run(flow_id, asked)
     if asked.stream:
         heartbeat = services().settings.heartbeat_seconds
         return streamed(runs.events(prepared, asked), prepared.session_id, form, heartbeat)
@@ -50,11 +47,11 @@ def advanced(flow_id: str) -> Response:
     if isinstance(body, list):
         names = ("inputs", "outputs", "tweaks", "stream", "session_id")
         raise Invalid([Problem(("body", name), "missing", "Field required") for name in names])
-    loaded = _load(_advanced_body, body)
+    loaded = load(_advanced_body, body)
     if loaded["session_id"] is not None:
         # Langflow's cache of built sessions, which this endpoint alone could continue, does not exist here.
         raise NotFound(f"Session {loaded['session_id']} not found")
-    prepared = _prepared(flow_id, runs.RunRequest(tweaks=loaded["tweaks"]))
+    prepared = prepared_run(flow_id, runs.RunRequest(tweaks=loaded["tweaks"]))
     inputs = [RunInput(one["input_value"], one["type"], tuple(one["components"])) for one in loaded["inputs"]]
     return json_answer(runs.advanced(prepared, inputs or [RunInput("", "any")], loaded["outputs"]))
 
@@ -67,7 +64,7 @@ def webhook(flow_id: str) -> Response:
         raise Rejected("Request body is empty. You should provide a JSON payload containing the flow ID.")
     payload = request.get_data(cache=True).decode("utf-8", "replace")
     asked = runs.RunRequest(session_id=f"webhook-{uuid.uuid4()}", output_type="any", payload=payload)
-    prepared = _prepared(flow_id, asked)
+    prepared = prepared_run(flow_id, asked)
     # Started here, so that a key with too many runs is told so; what happens on the way is in the log.
     running = runs.events(prepared, asked)
     runs.in_background(lambda: _log_failure(running, prepared.flow_id))
@@ -92,21 +89,8 @@ def predict(flow_id: str) -> None:
     raise Rejected(_DEPRECATED)
 
 
-def _prepared(identifier: str, asked: runs.RunRequest) -> runs.Prepared:
-    """Read what the run needs, and give the connection back before waiting on a provider."""
-    reads_only()
-    identity, own = caller(), services()
-    prepared = own.runner.prepare(
-        session, identity.user_id, identifier, asked.tweaks, asked.variables, asked.session_id,
-        only=identity.rights.flows if identity.rights is not None else None, slot=key_limits.slot_of(identity, own),
-        key_id=identity.key_id,
-    )  # fmt: skip
-    release()
-    return prepared
-
-
 def _asked(request: Request) -> runs.RunRequest:
-    body = _load(_run_body, read_json(request))
+    body = load(_run_body, read_json(request))
     return runs.RunRequest(
         input_value=body.get("input_value"),
         input_type=body["input_type"],
@@ -118,14 +102,6 @@ def _asked(request: Request) -> runs.RunRequest:
         stream=flag("stream", default=body["stream"]),
         variables=global_variables(request),
     )
-
-
-def _load(schema: Schema, body: Any) -> dict[str, Any]:
-    try:
-        loaded: dict[str, Any] = schema.load({} if body is None else body)
-    except ValidationError as error:
-        raise Invalid(problems_of({"json": error.messages_dict})) from None
-    return loaded
 
 
 def _log_failure(running: runs.Running, flow_id: uuid.UUID) -> None:
