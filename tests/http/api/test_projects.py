@@ -78,6 +78,15 @@ def test_more_flows_than_one_statement_names_are_refused(mine: Api, field: str) 
     assert (answer.status_code, answer.json["detail"][0]["loc"]) == (422, ["body", field])
 
 
+def test_a_flow_moves_to_another_project_and_not_to_somebody_elses(mine: Api, theirs: Api) -> None:
+    flow, other = flow_in(mine, made(mine)), made(mine, "Other")
+    moves = [mine.patch(f"/flows/{flow['id']}", json={"folder_id": made(theirs)["id"]}),
+             mine.patch(f"/flows/{flow['id']}", json={"folder_id": other["id"]})]  # fmt: skip
+    assert [answer.status_code for answer in moves] == [404, 200]
+    assert [one["id"] for one in mine.get(f"/projects/{other['id']}").json["flows"]] == [flow["id"]]
+    assert mine.get(f"/projects/{flow['folder_id']}").json["flows"] == []
+
+
 def test_a_project_is_shown_with_its_flows(mine: Api) -> None:
     project = made(mine)
     flow = flow_in(mine, project)
