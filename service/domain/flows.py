@@ -17,6 +17,7 @@ from service.domain.depth import is_deeper
 from service.domain.errors import Conflict, DomainError, Invalid, Locked, NotFound, PreconditionFailed
 from service.domain.names import numbered, sounds_secret
 from service.storage.flows import Flow
+from service.storage.users import User
 
 PRIVATE, PUBLIC = "PRIVATE", "PUBLIC"
 #: Langflow's; whatever is stored here is of the first.
@@ -176,10 +177,10 @@ def public(session: Session, flow_id: uuid.UUID) -> Flow:
     """Return a flow that its owner has made public, whoever asks.
 
     Raises:
-        NotFound: none such, or a private one.
+        NotFound: none such, a private one, or its owner is not active any more.
     """
-    query = select(Flow).where(Flow.id == flow_id, Flow.access_type == PUBLIC).options(undefer(Flow.data))
-    flow = session.scalar(query)
+    query = select(Flow).join(User, User.id == Flow.user_id).options(undefer(Flow.data))
+    flow = session.scalar(query.where(Flow.id == flow_id, Flow.access_type == PUBLIC, User.is_active.is_(True)))
     if flow is None:
         raise NotFound("Flow not found")
     return flow

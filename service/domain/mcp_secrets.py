@@ -37,7 +37,7 @@ def unmasked(sent: Mapping[str, Any], stored: Mapping[str, Any]) -> Config:
     """Put the stored values where the mask was sent back.
 
     Raises:
-        Invalid: a mask stands where nothing is stored.
+        Invalid: a mask stands where nothing is stored, or where the value would not be masked.
     """
     known: dict[Label, Any] = {}
 
@@ -49,7 +49,16 @@ def unmasked(sent: Mapping[str, Any], stored: Mapping[str, Any]) -> Config:
         return known[label]
 
     _mapped(stored, (), known.setdefault)
-    return _mapped(sent, (), kept)
+    found = _mapped(sent, (), kept)
+    if _has_mask(found):
+        raise Invalid.field("Value error, a mask stands where nothing is masked", "body")
+    return found
+
+
+def _has_mask(part: Any) -> bool:
+    if isinstance(part, dict | list):
+        return any(_has_mask(one) for one in (part.values() if isinstance(part, dict) else part))
+    return bool(part == MASK)
 
 
 def _mapped(config: Mapping[str, Any], within: Label, change: Change) -> Config:
@@ -76,11 +85,16 @@ def _arguments(arguments: Sequence[Any], label: Label, change: Change) -> list[A
     found, secrets = list(arguments), list(_secret_arguments(arguments))
     for (at, before, text, _), one in zip(secrets, _numbered([names for *_, names in secrets]), strict=True):
         found[at] = before + change((*label, *one), text)
+    taken = {at for at, *_ in secrets}
+    places = [at for at, one in enumerate(arguments) if at not in taken and isinstance(one, str) and "://" in one]
+    for at, one in zip(places, _numbered([(_without_secrets(arguments[at]),) for at in places]), strict=True):
+        found[at] = _address(arguments[at], (*label, *one), change)
     return found
 
 
 def _secret_arguments(arguments: Sequence[Any]) -> Iterator[tuple[int, str, str, Label]]:
-    """Find ``--api-key KEY``, ``--token=KEY``, ``--header 'NAME: VALUE'`` and ``--headers NAME VALUE``.
+    """Find ``--api-key KEY``, ``--token=KEY``, ``--header 'NAME: VALUE'``, ``--headers NAME VALUE`` and Docker's
+    ``-e NAME=VALUE``.
 
     Yields:
         The place, what stands there before the secret, the secret, and what it is called.
@@ -92,12 +106,24 @@ def _secret_arguments(arguments: Sequence[Any]) -> Iterator[tuple[int, str, str,
         following = [one for one in arguments[at + 1 : at + 3] if isinstance(one, str) and one]
         if option == "--headers" and len(following) == 2:
             yield at + 2, "", following[1], (option, following[0].casefold())
+        elif option in {"-e", "--env"}:
+            place, (name, sign, text) = (at, value.partition("=")) if equals else (at + 1, _pair(following))
+            if sign and text:
+                yield place, f"{option}={name}=" if equals else f"{name}=", text, (option, name)
         elif not (option in {"-H", "--header"} or sounds_secret(option.lstrip("-"))):
             continue
         elif equals and value:
             yield at, f"{option}=", value, (option,)
         elif following and not equals:
             yield at + 1, "", following[0], (option,)
+
+
+def _pair(following: Sequence[str]) -> tuple[str, str, str]:
+    return following[0].partition("=") if following else ("", "", "")
+
+
+def _without_secrets(url: str) -> str:
+    return _address(url, (), lambda _label, _value: MASK)
 
 
 def _numbered(names: Sequence[Label]) -> Iterator[Label]:
@@ -124,4 +150,5 @@ def _address(url: str, label: Label, change: Change) -> str:
     for place, one in zip(places, _numbered([(pairs[place][0],) for place in places]), strict=True):
         pairs[place] = (pairs[place][0], change((*label, *one), pairs[place][1]))
     query = urlencode(pairs, safe="*") if places else parts.query
-    return urlunsplit(parts._replace(netloc=f"{named}{at}{host}", query=query))
+    changed = parts._replace(netloc=f"{named}{at}{host}", query=query)
+    return url if changed == parts else urlunsplit(changed)

@@ -81,7 +81,8 @@ def change(session: Session, vault: Vault, user_id: uuid.UUID, name: str, change
         NotFound: none of that name.
         Invalid: as for ``create``.
     """
-    row = _find(session, user_id, name)
+    # Locked, or two changes at once would each write the other's part as it was before.
+    row = _find(session, user_id, name, lock=True)
     stored = _opened(vault, row)
     _check(name, changes)
     config = stored | unmasked(changes, stored)
@@ -108,8 +109,9 @@ def _check(name: str, config: Config) -> None:
         raise Invalid.field(f"Value error, the configuration has more than {_LONGEST} characters", "body")
 
 
-def _find(session: Session, user_id: uuid.UUID, name: str) -> McpServer:
-    row = session.scalar(select(McpServer).where(McpServer.user_id == user_id, McpServer.name == name))
+def _find(session: Session, user_id: uuid.UUID, name: str, *, lock: bool = False) -> McpServer:
+    query = select(McpServer).where(McpServer.user_id == user_id, McpServer.name == name)
+    row = session.scalar(query.with_for_update() if lock else query)
     if row is None:
         raise NotFound("Server not found.")
     return row

@@ -42,6 +42,8 @@ class Kind(Enum):
     #: A login session only: acts that a leaked key must not reach.
     SESSION = "session"
     MCP = "mcp"
+    #: An MCP endpoint about somebody's own things: nobody in particular has none.
+    MCP_OWN = "mcp own"
     #: A page of the browser: whoever is not signed in is led to the sign-in.
     PAGE = "page"
     #: A page for superusers.
@@ -120,8 +122,9 @@ def without_credential(kind: Kind, policy: Policy) -> Outcome:
     if kind in {Kind.PUBLIC, Kind.OPTIONAL}:
         return Outcome.ANONYMOUS
     row = next(row for row in TABLE if row.covers(policy))
-    if kind is Kind.MCP:
-        return Outcome.REFUSE if policy.mcp_require_api_key and row.mcp is Outcome.ANONYMOUS else row.mcp
+    if kind in {Kind.MCP, Kind.MCP_OWN}:
+        needs_somebody = kind is Kind.MCP_OWN or policy.mcp_require_api_key
+        return Outcome.REFUSE if needs_somebody and row.mcp is Outcome.ANONYMOUS else row.mcp
     # A webhook without a key is the advisory "anyone runs the flow as its owner", and a session-only act
     # needs somebody who signed in; no setting opens either.
     if kind in {Kind.WEBHOOK, Kind.SESSION} or kind.is_page:

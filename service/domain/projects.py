@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Select, delete, select, update
@@ -16,6 +16,7 @@ from service.storage.flows import Flow, Project
 
 DEFAULT_NAME = "Starter Project"
 MISSING = "Project not found"
+MOST_LEVELS = 50
 DEFAULT_DESCRIPTION = "Manage your own flows. Download and upload projects."
 
 
@@ -65,7 +66,7 @@ def list_of(session: Session, user_id: uuid.UUID, only: frozenset[uuid.UUID] | N
         user_id: whose.
         only: the flows that the caller's key is limited to; it sees the projects that these lie in.
     """
-    found = session.scalars(_mine(user_id, only).order_by(Project.name))
+    found: Iterable[Project] = session.scalars(_mine(user_id, only).order_by(Project.name))
     return sorted(found, key=lambda project: project.name != DEFAULT_NAME)
 
 
@@ -170,12 +171,17 @@ def move(session: Session, user_id: uuid.UUID, project_id: uuid.UUID, flow_ids: 
 
 
 def _parent(session: Session, user_id: uuid.UUID, project_id: uuid.UUID, parent_id: uuid.UUID) -> uuid.UUID:
-    above: uuid.UUID | None = get(session, user_id, parent_id).id
-    while above is not None:
+    if session.scalar(_mine(user_id, None).where(Project.id == parent_id)) is None:
+        raise NotFound("Parent project not found")
+    above: uuid.UUID | None = parent_id
+    # Counted, because two changes at once may have closed a circle that this project is not in.
+    for _ in range(MOST_LEVELS):
+        if above is None:
+            return parent_id
         if above == project_id:
-            raise Invalid.field("Value error, a project cannot lie inside itself", "body", "parent_id")
+            break
         above = session.scalar(select(Project.parent_id).where(Project.id == above))
-    return parent_id
+    raise Invalid.field("Value error, a project cannot lie inside itself or too deep", "body", "parent_id")
 
 
 def _flush(session: Session) -> None:

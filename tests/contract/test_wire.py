@@ -66,7 +66,6 @@ DIFFERENCES = {
     "flows.create.baddata": Ours(422, problem("body.data", "value_error", "Value error, Flow must have nodes"), ONCE),
     "flows.create.noname": Ours(422, problem("body.name", "missing", "Field required"), ONCE),
     "flows.get.badid": Ours(422, problem("path.flow_id", "uuid_parsing", "Input should be a valid UUID"), ONCE),
-    "flows.public.private": Ours(404, {"detail": "Not Found"}, "There are no public flows, so there is no route."),
     "run.badinputtype": Ours(
         422, problem("body.input_type", "value_error", "Value error, Input should be one of 'chat', 'text', 'any'"),
         "Langflow puts the default in place of a wrong value, and says nothing.",

@@ -41,6 +41,7 @@ def expected(kind: Kind, policy: Policy) -> str:
         Kind.PAGE: "refuse",
         Kind.ADMIN_PAGE: "refuse",
         Kind.MCP: mcp_closed if policy.mcp_require_api_key else mcp,
+        Kind.MCP_OWN: mcp_closed,
     }[kind]
 
 

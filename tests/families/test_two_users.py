@@ -55,6 +55,8 @@ OTHER_NAMES = {"flow": ("flow", "endpoint", "session"), "session": ("session", "
 #: Status, and headers and body without what no two answers share.
 Answer = tuple[int, str]
 
+#: Headers that no two answers need to share.
+OF_THE_MOMENT = {"Content-Length", "Date"}
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SECRET = re.compile(r"(sk-|kta_|ktr_)[\w-]{8,}")
 _OF_OPENAI = re.compile(r"\b(resp|msg|chatcmpl)[_-][0-9a-f]{32}|\"created(_at)?\": ?\d+")
@@ -190,7 +192,7 @@ class Matrix:
 
 def normal(answer: TestResponse, *own: dict[str, str]) -> Answer:
     """An answer without the ids and times that no two answers share."""
-    headers = "\n".join(f"{name}: {value}" for name, value in answer.headers if name != "Content-Length")
+    headers = "\n".join(f"{name}: {value}" for name, value in answer.headers if name not in OF_THE_MOMENT)
     text = f"{headers}\n{answer.get_data().decode('utf-8', 'replace')}"
     text = _SECRET.sub("<secret>", text)
     spellings = {form for things in own for value in things.values() for form in forms_of(value)}

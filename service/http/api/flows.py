@@ -45,17 +45,16 @@ def list_flows() -> Response:
     user_id, only = caller().user_id, only_flows()
     folder = request.args.get("folder_id")
     folder_id = _query_id(folder) if folder else None
-    components, flow_type = flag("components_only"), _flow_type()
+    components, flow_type, headers = flag("components_only"), _flow_type(), flag("header_flows")
+    schema: Schema = FlowHeaderSchema(many=True) if headers else FlowSchema(many=True)
     if not flag("get_all", default=True):
         page, size = count("page", 1, 2**31), count("size", 50, 100)
         total, items = flows.page_of(session(), user_id, page, size, folder_id=folder_id, components_only=components,
                                      flow_type=flow_type, only=only)  # fmt: skip
-        body = {"items": FlowSchema(many=True).dump(items), "total": total, "page": page, "size": size}
+        body = {"items": schema.dump(items), "total": total, "page": page, "size": size}
         return jsonify(body | {"pages": math.ceil(total / size)})
-    headers = flag("header_flows")
     found = flows.list_of(session(), user_id, folder_id=folder_id, components_only=components, with_data=not headers,
                           flow_type=flow_type, only=only)  # fmt: skip
-    schema: Schema = FlowHeaderSchema(many=True) if headers else FlowSchema(many=True)
     return jsonify(schema.dump(found))
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from marshmallow import fields
+from marshmallow import fields, validate
 
+from service.domain.flows import MOST_AT_ONCE
 from service.domain.names import NAME_LENGTH
 from service.http.schemas.fields import Text, WireSchema
 from service.http.schemas.flows import FlowSchema
 
 #: Every project's MCP endpoints take an API key.
 AUTH_SETTINGS = {"auth_type": "apikey"}
+#: All of them are named in one statement.
+_FEW = validate.Length(max=MOST_AT_ONCE, error="List should have at most {max} items")
 
 
 class ProjectSchema(WireSchema):
@@ -40,8 +43,8 @@ class NewProjectSchema(WireSchema):
 
     name = Text(required=True, longest=NAME_LENGTH)
     description = Text(allow_none=True, longest=100_000)
-    flows_list = fields.List(fields.UUID(), allow_none=True)
-    components_list = fields.List(fields.UUID(), allow_none=True)
+    flows_list = fields.List(fields.UUID(), allow_none=True, validate=_FEW)
+    components_list = fields.List(fields.UUID(), allow_none=True, validate=_FEW)
 
 
 class ProjectChangesSchema(WireSchema):

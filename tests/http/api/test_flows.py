@@ -167,6 +167,12 @@ def test_a_page_of_flows_counts_all_of_them(mine: Api) -> None:
     assert page == {"total": 3, "page": 2, "size": 2, "pages": 2}
 
 
+def test_a_page_of_headers_holds_no_graph(mine: Api) -> None:
+    make(mine, data=flows.echo())
+    page = mine.get("/flows/?get_all=false&header_flows=true&page=1&size=5").json
+    assert ([flow["data"] for flow in page["items"]], page["total"]) == ([None], 1)
+
+
 @pytest.mark.parametrize("query", ["page=0", "size=101", "page=x", "page=-1", "size=", "page=%C2%B2"])
 def test_a_page_outside_the_limits_is_refused(mine: Api, query: str) -> None:
     assert mine.get(f"/flows/?get_all=false&{query}").status_code == 422

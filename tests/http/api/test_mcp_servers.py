@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import URL, text
+from sqlalchemy import URL, select
 
+from service.domain.mcp_secrets import MASK
+from service.storage import McpServer
 from tests.support.client import Api
 
 CONFIG = {
@@ -32,8 +37,9 @@ def kept(api: Api, name: str = "weather", config: Any = CONFIG) -> Any:
 
 def stored(api: Api) -> dict[str, Any]:
     own = api.app.extensions["keyturn"]
+    mine = select(McpServer.ciphertext).where(McpServer.user_id == uuid.UUID(api.user_id))
     with own.engine.connect() as connection:
-        rows = connection.execute(text("SELECT ciphertext FROM mcp_server")).scalars().all()
+        rows = connection.execute(mine.order_by(McpServer.created_at)).scalars().all()
     return {"rows": rows, "opened": [own.vault.decrypt(one) for one in rows]}
 
 
@@ -93,6 +99,70 @@ def test_a_mask_that_stands_for_nothing_is_refused(mine: Api) -> None:
     assert (answer.status_code, answer.json["detail"][0]["loc"]) == (422, ["body", "env"])
 
 
+#: Where programs take secrets from -> what is shown of it.
+ARGUMENTS = {
+    ("mcp-proxy", "--headers", "x-api-key", "canary"): ("mcp-proxy", "--headers", "x-api-key", MASK),
+    ("--header", "Authorization: Bearer canary"): ("--header", MASK),
+    ("run", "-e", "TOKEN=canary", "-e", "DEBUG"): ("run", "-e", f"TOKEN={MASK}", "-e", "DEBUG"),
+    ("run", "--env=TOKEN=canary", "-e"): ("run", f"--env=TOKEN={MASK}", "-e"),
+    ("--api-key", "canary", "--verbose"): ("--api-key", MASK, "--verbose"),
+    ("--token=canary", "--port=80"): (f"--token={MASK}", "--port=80"),
+    ("https://mcp.example/?tavilyApiKey=canary&q=1",): (f"https://mcp.example/?tavilyApiKey={MASK}&q=1",),
+    ("postgres://user:canary@db/x",): (f"postgres://user:{MASK}@db/x",),
+}
+
+
+@pytest.mark.parametrize("args", ARGUMENTS, ids=" ".join)
+def test_a_secret_among_the_arguments_is_masked_and_kept(mine: Api, args: tuple[str, ...]) -> None:
+    shown = {"command": "uvx", "args": list(ARGUMENTS[args])}
+    assert kept(mine, config={"command": "uvx", "args": list(args)}).json == shown
+    changed = mine.patch(f"{PATH}/weather", json={"args": [*shown["args"], "--more"]})
+    assert changed.json["args"] == [*shown["args"], "--more"]
+    assert json.loads(stored(mine)["opened"][-1])["args"] == [*args, "--more"]
+
+
+def test_a_secret_in_a_further_field_is_masked(mine: Api) -> None:
+    config = {"url": "https://mcp.example", "auth": {"scopes": ["a"], "client_secret": "canary"}, "timeout": 5}
+    answer = kept(mine, config=config)
+    assert "canary" not in answer.text
+    assert (answer.json["timeout"], answer.json["auth"]["client_secret"]) == (5, MASK)
+
+
+@pytest.mark.parametrize(
+    "args", [["x-api-key", MASK], ["--headers", "x-api-key", MASK, "--headers", "x-api-key", MASK], [MASK], [[MASK]]]
+)
+def test_no_change_brings_a_masked_argument_to_light(mine: Api, args: list[Any]) -> None:
+    kept(mine, config={"args": ["--headers", "x-api-key", "canary"]})
+    answer = mine.patch(f"{PATH}/weather", json={"args": args})
+    assert answer.status_code == 422
+    assert "canary" not in answer.text + mine.get(f"{PATH}/weather").text
+
+
+def test_a_mask_is_not_kept_in_the_place_of_a_value(mine: Api) -> None:
+    assert kept(mine, config={"headers": {"Authorization": MASK}}).status_code == 422
+    assert mine.get(PATH).json == []
+
+
+def test_whoever_passes_without_a_credential_reads_and_writes_no_server(
+    make_app: Callable[..., Flask], sqlite_url: URL
+) -> None:
+    app = make_app(sqlite_url, auto_login=True, skip_auth_auto_login=True)
+    kept(Api.of_superuser(app))
+    nobody = Api(app, None, "")
+    assert (nobody.get("/users/whoami").status_code, nobody.get(PATH).json) == (200, [])
+    for method in ("GET", "POST", "PATCH", "DELETE"):
+        assert nobody.open(method, f"{PATH}/weather", data="junk").status_code == 403
+
+
+def test_changes_at_once_are_all_kept(mine: Api) -> None:
+    kept(mine, config={"command": "uvx"})
+    changes = [{f"part {number}": number} for number in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda part: mine.patch(f"{PATH}/weather", json=part), changes))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(mine.get(f"{PATH}/weather").json) == 13
+
+
 def test_a_deleted_server_is_gone(mine: Api) -> None:
     kept(mine)
     assert mine.delete(f"{PATH}/weather").status_code == 200
@@ -108,7 +178,7 @@ def test_the_name_is_that_of_the_path(mine: Api) -> None:
 @pytest.mark.parametrize(
     ("name", "config"),
     [("%00", {}), ("a" * 256, {}), ("one", {"env": {"a": 7}}), ("one", {"args": "text"}), ("one", []),
-     ("one", {"note": "x" * 70_000})],
+     ("one", {"note": "x" * 70_000}), ("one", {"note": [[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]})],
 )  # fmt: skip
 def test_what_cannot_be_kept_is_refused(mine: Api, name: str, config: Any) -> None:
     assert kept(mine, name, config).status_code in {404, 422}

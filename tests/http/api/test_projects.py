@@ -72,6 +72,21 @@ def test_the_flows_it_names_move_into_a_new_project(mine: Api, theirs: Api) -> N
     assert theirs.get(f"/flows/{foreign['id']}").json["folder_id"] == foreign["folder_id"]
 
 
+@pytest.mark.parametrize("field", ["flows_list", "components_list"])
+def test_more_flows_than_one_statement_names_are_refused(mine: Api, field: str) -> None:
+    answer = mine.post("/projects/", json={"name": "Shop", field: [str(uuid.uuid4())] * 501})
+    assert (answer.status_code, answer.json["detail"][0]["loc"]) == (422, ["body", field])
+
+
+def test_a_flow_moves_to_another_project_and_not_to_somebody_elses(mine: Api, theirs: Api) -> None:
+    flow, other = flow_in(mine, made(mine)), made(mine, "Other")
+    moves = [mine.patch(f"/flows/{flow['id']}", json={"folder_id": made(theirs)["id"]}),
+             mine.patch(f"/flows/{flow['id']}", json={"folder_id": other["id"]})]  # fmt: skip
+    assert [answer.status_code for answer in moves] == [404, 200]
+    assert [one["id"] for one in mine.get(f"/projects/{other['id']}").json["flows"]] == [flow["id"]]
+    assert mine.get(f"/projects/{flow['folder_id']}").json["flows"] == []
+
+
 def test_a_project_is_shown_with_its_flows(mine: Api) -> None:
     project = made(mine)
     flow = flow_in(mine, project)
@@ -123,6 +138,14 @@ def test_a_project_cannot_lie_inside_itself(mine: Api) -> None:
     outer, inner = made(mine, "outer"), made(mine, "inner")
     assert mine.patch(f"/projects/{inner['id']}", json={"parent_id": outer["id"]}).json["parent_id"] == outer["id"]
     assert mine.patch(f"/projects/{outer['id']}", json={"parent_id": inner["id"]}).status_code == 422
+
+
+def test_projects_do_not_lie_in_each_other_without_end(mine: Api) -> None:
+    ids = [made(mine, f"level {level}")["id"] for level in range(52)]
+    below = zip(ids[1:], ids, strict=False)
+    statuses = [mine.patch(f"/projects/{one}", json={"parent_id": above}).status_code for one, above in below]
+    assert set(statuses[:49]) == {200}
+    assert 422 in statuses[49:]
 
 
 def test_a_put_makes_the_project_of_an_id_and_changes_it_the_second_time(mine: Api) -> None:
@@ -283,6 +306,11 @@ class TestPublicFlows:
         for one in (flow["id"], str(uuid.uuid4())):
             answer = mine.get(f"/flows/public_flow/{one}")
             assert (answer.status_code, answer.json) == (404, {"detail": "Flow not found"})
+
+    def test_that_of_an_account_which_is_off_is_as_good_as_missing(self, mine: Api, chief: Api) -> None:
+        path = f"/flows/public_flow/{self.public(mine)['id']}"
+        assert chief.patch(f"/users/{mine.user_id}", json={"is_active": False}).status_code == 200
+        assert Api(mine.app, None, "").get(path).status_code == 404
 
     def test_secrets_that_stand_in_its_fields_are_left_out(self, mine: Api) -> None:
         data = flows.echo()
