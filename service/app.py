@@ -16,6 +16,7 @@ from sqlalchemy.orm import sessionmaker
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service import __version__, boot, observability
+from service.adapters.job_runner import Workshop
 from service.adapters.key_cache import DataVersionCache, NoCache
 from service.adapters.limits import LocalLimits, SharedLimits
 from service.adapters.limits_database import DatabaseLimits
@@ -26,6 +27,7 @@ from service.adapters.refusals import RefusalLog
 from service.adapters.run_log import RunLog
 from service.adapters.usage import UsageCounter
 from service.adapters.web import GuardedClient
+from service.background import background
 from service.domain.accounts import Lifetimes
 from service.domain.policy import Era, Policy
 from service.domain.ports import LimitStore, Snapshots, Vault
@@ -34,7 +36,7 @@ from service.domain.sign_in import SignInLimits
 from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.component import Services as SearchServices
 from service.http import cors, db, errors, pages, policy
-from service.http.api import audit, auth, files, flows, keys, monitor, runs, users, variables
+from service.http.api import audit, auth, files, flows, jobs, keys, monitor, runs, users, variables, workflows
 from service.http.api import messages as chat_messages
 from service.settings import Settings
 from service.start_screen import start_screen
@@ -43,7 +45,20 @@ from service.storage.engine import is_memory
 _BLUEPRINTS = (
     *(
         module.blueprint
-        for module in (monitor, auth, users, keys, variables, flows, files, chat_messages, runs, audit)
+        for module in (
+            monitor,
+            auth,
+            users,
+            keys,
+            variables,
+            flows,
+            files,
+            chat_messages,
+            runs,
+            jobs,
+            workflows,
+            audit,
+        )
     ),
     files.of_users,
 )
@@ -95,6 +110,8 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     if not settings.backend_only:
         app.register_blueprint(pages.blueprint)
     _serve_both_slash_forms(app)
+    # What waits from before a restart is taken up without waiting for the first request.
+    services.jobs.keeper.awake()
     return app
 
 
@@ -106,7 +123,11 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
     snapshots = DataVersionCache(Path(url.database or "")) if cached else NoCache()
     messages, run_log = MessageWriter(engine), RunLog(engine)
     models = model_providers(settings)
-    limits = _limits_of_keys(settings, engine, now)
+    limits = limits_of_keys(settings, engine, now)
+    run_limits = limits.of(settings.run_limit_when_away)
+    runner = flow_runner(
+        settings, engine, vault, models=models, snapshots=snapshots, messages=messages, run_log=run_log
+    )
     return db.Services(
         settings=settings,
         engine=engine,
@@ -119,7 +140,7 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
         key_rules=boot.key_rules(settings, vault),
         limits=limits,
         request_limits=limits.of(settings.request_limit_when_away),
-        run_limits=limits.of(settings.run_limit_when_away),
+        run_limits=run_limits,
         sign_in=SignInLimits(
             limits.of(settings.login_limit_when_away),
             settings.rate_limit_per_minute if settings.rate_limit_enabled else None,
@@ -132,9 +153,8 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
         usage=UsageCounter(engine),
         messages=messages,
         models=models,
-        runner=flow_runner(
-            settings, engine, vault, models=models, snapshots=snapshots, messages=messages, run_log=run_log
-        ),
+        runner=runner,
+        jobs=background(settings, Workshop(engine, runner, vault, run_limits, settings.run_timeout, now)),
         run_log=run_log,
         now=now,
     )
@@ -174,7 +194,7 @@ def flow_runner(
     )
 
 
-def _limits_of_keys(settings: Settings, engine: Engine, now: Callable[[], datetime]) -> SharedLimits:
+def limits_of_keys(settings: Settings, engine: Engine, now: Callable[[], datetime]) -> SharedLimits:
     """Where limits are counted for all workers: Redis where there is one, the database otherwise."""
 
     def clock() -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from service import boot
@@ -16,7 +16,6 @@ from service.domain import audit, reencryption
 from service.domain.audit import CONSOLE, Action
 from service.domain.errors import NotDecryptable
 from service.domain.reencryption import Progress
-from service.storage import Variable
 from service.storage.base import utc_now
 from service.storage.engine import begin_write
 
@@ -38,7 +37,7 @@ def check(env_file: Path | None) -> None:
     vault, source = boot.open_vault(settings)
     engine = boot.open_engine(settings)
     with Session(engine) as session:
-        texts = session.scalars(select(Variable.ciphertext)).all()
+        texts = reencryption.texts(session)
         former = reencryption.left(session, vault.key_id)
     engine.dispose()
     broken = sum(1 for text in texts if not _opens(vault, text))

@@ -105,12 +105,22 @@ ROUTES: dict[str, Scope | None] = {
     "runs.webhook": Scope.RUN,
     "runs.process": Scope.RUN,
     "runs.predict": Scope.RUN,
+    # Whoever starts a job may see what came of it; ``jobs.Viewer`` keeps it to that, without the scope to read.
+    "jobs.list": Scope.RUN,
+    "jobs.get": Scope.RUN,
+    "jobs.cancel": Scope.RUN,
+    "workflows.start": Scope.RUN,
+    "workflows.status": Scope.RUN,
+    "workflows.stop": Scope.RUN,
 }
 
 #: Routes that name their flow in the path, where a key with a list of flows is judged by it.
 _FLOW_IN_PATH = frozenset({"flows.get", "files.upload", "files.download", "files.image", "files.list"})
 #: What such a key may reach beyond routes without a scope; these apply the list themselves. All else is closed to it.
-OPEN_TO_FLOW_KEYS = _FLOW_IN_PATH | {"flows.list", "runs.run", "runs.advanced", "runs.webhook"}
+OPEN_TO_FLOW_KEYS = _FLOW_IN_PATH | {
+    "flows.list", "runs.run", "runs.advanced", "runs.webhook", "jobs.list", "jobs.get", "jobs.cancel",
+    "workflows.start", "workflows.status", "workflows.stop",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

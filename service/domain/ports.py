@@ -329,6 +329,25 @@ class RunSink(Protocol):
         """Note a run within a second; a stop writes it, a crash may lose it."""
 
 
+class JobCarrier(Protocol):
+    """How it becomes known that jobs wait. Which job runs where, the database alone decides.
+
+    ``patience`` is how many seconds a job that was announced may wait before it is announced again; 0: it is not
+    announced to anybody else, so nothing gets lost on the way.
+    """
+
+    patience: float
+
+    def room(self) -> int:
+        """How many jobs it would take now."""
+
+    def announce(self, job_id: uuid.UUID) -> None:
+        """Say that a job waits. Never blocks; what is not heard is announced again."""
+
+    def close(self) -> None:
+        """Take nothing more; finish what runs, or give it back."""
+
+
 class MessageSink(Protocol):
     """Where the messages of runs are written."""
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from service.adapters.refusals import RefusalLog
     from service.adapters.run_log import RunLog
     from service.adapters.usage import UsageCounter
+    from service.background import Background
     from service.domain.runs import FlowRunner
 
 db = SQLAlchemy(metadata=Base.metadata, disable_autonaming=True)
@@ -69,10 +70,12 @@ class Services:
     run_log: RunLog
     models: Providers
     runner: FlowRunner
+    jobs: Background
     now: Callable[[], datetime]
 
     def close(self) -> None:
         """Write what is still in memory, and close every connection."""
+        self.jobs.close()
         self.messages.close()
         self.run_log.close()
         self.usage.close()

@@ -16,7 +16,6 @@ from werkzeug.http import http_date
 from service.domain.errors import TooManyAttempts
 from service.domain.identity import Identity
 from service.domain.ports import Standing
-from service.domain.runs import KeySlot
 from service.http.db import Services, abandon, services
 
 EXPIRES_HEADER = "Keyturn-Key-Expires"
@@ -40,15 +39,6 @@ def count(identity: Identity, own: Services) -> None:
     )
     if not standing.allowed:
         raise TooManyAttempts(standing.resets, "This API key has used up its requests. Please try again later.")
-
-
-def slot_of(identity: Identity, own: Services) -> KeySlot | None:
-    """Return what holds the runs of a key to their number; None: there is no such limit."""
-    most = identity.rights.max_parallel if identity.rights is not None else None
-    if most is None:
-        return None
-    # Whoever dies in a run gives its place back by the end of the lease.
-    return KeySlot(own.run_limits, f"runs:{identity.key_id}", most, own.settings.run_timeout * 2 + 60)
 
 
 def warn_of_end(identity: Identity, own: Services) -> None:

@@ -28,6 +28,7 @@ _KINDS = {
     "Not a valid datetime.": ("datetime_parsing", "Input should be a valid datetime"),
     "Not a valid UUID.": ("uuid_parsing", "Input should be a valid UUID"),
     "Invalid input type.": ("model_attributes_type", "Input should be a valid dictionary or object"),
+    "Unknown field.": ("extra_forbidden", "Extra inputs are not permitted"),
     "Field may not be null.": ("null_not_allowed", "Input should not be null"),
 }
 _PLACES = {"json": "body", "form": "body", "files": "body", "json_or_form": "body"}

@@ -48,7 +48,7 @@ class Thing:
 USER, NEWCOMER, KEY, VARIABLE = Thing("user"), Thing("newcomer"), Thing("key"), Thing("variable")
 FLOW, ENDPOINT, PROJECT = Thing("flow"), Thing("endpoint"), Thing("project")
 FILE, FLOW_FILE = Thing("file"), Thing("flow_file")
-SESSION, MESSAGE = Thing("session"), Thing("message")
+SESSION, MESSAGE, JOB = Thing("session"), Thing("message"), Thing("job")
 #: A name that nothing has yet; another one at each call.
 NEW = Thing("new")
 USERNAME, REFRESH_TOKEN = Thing("username"), Thing("refresh_token")
@@ -62,6 +62,7 @@ ARGUMENTS: dict[str, Thing | str] = {
     "file_id": FILE,
     "file_name": FLOW_FILE,
     "flow_id": FLOW,
+    "job_id": JOB,
     "key_id": KEY,
     "message_id": MESSAGE,
     "session_id": SESSION,
@@ -173,6 +174,12 @@ SAMPLES: dict[Route, Sample] = {
     ("POST", "runs.run"): Sample(_RUN),
     ("POST", "runs.advanced"): Sample({"inputs": [{"input_value": "Hello"}]}),
     ("POST", "runs.webhook"): Sample({"any": "thing"}),
+    ("GET", "jobs.list"): Sample(query={"flow_id": FLOW}),
+    ("GET", "jobs.get"): Sample(),
+    ("POST", "jobs.cancel"): Sample(),
+    ("POST", "workflows.start"): Sample({"flow_id": FLOW, "input_value": "Hello", "mode": "background"}),
+    ("GET", "workflows.status"): Sample(query={"job_id": JOB}),
+    ("POST", "workflows.stop"): Sample({"job_id": JOB}),
     ("POST", "runs.process"): Sample({}, status=400),
     ("POST", "runs.predict"): Sample({}, status=400),
     ("GET", "pages.static"): Sample(),
@@ -472,6 +479,11 @@ def _message(owner: Owner) -> str:
     return str(found[0]["id"])
 
 
+def _job(owner: Owner) -> str:
+    body = {"input_value": owner.mark, "background": True}
+    return str(owner.make("POST", f"/v1/run/{owner['flow']}", json=body)["id"])
+
+
 def _key(owner: Owner) -> str:
     return str(owner.make("POST", "/v1/api_key/", json={"name": owner.new_name()})["id"])
 
@@ -490,6 +502,7 @@ FACTORIES: dict[str, Callable[[Owner], str]] = {
     "file": _file,
     "session": _session,
     "message": _message,
+    "job": _job,
 }
 
 

@@ -113,9 +113,7 @@ class House:
 
     def close(self) -> None:
         """Give everything back."""
-        self.services.usage.close()
-        self.services.keys.close()
-        self.services.engine.dispose()
+        self.services.close()
 
 
 class Houses:

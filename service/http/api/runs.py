@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 from typing import Any
 
@@ -10,20 +9,19 @@ from flask import Request, Response, jsonify, request
 from marshmallow import Schema, ValidationError
 
 from service.domain import runs
-from service.domain.errors import DomainError, Invalid, NotFound, Problem, Rejected
+from service.domain.errors import Invalid, NotFound, Problem, Rejected
 from service.domain.ports import RunInput
-from service.http import key_limits
+from service.http import running
 from service.http.answers import json_answer
-from service.http.db import reads_only, release, services, session
+from service.http.api.jobs import accepted
+from service.http.db import services
 from service.http.parsing import Blueprint, flag, problems_of, read_json
-from service.http.policy import caller
+from service.http.running import header_variables, in_background
 from service.http.schemas.runs import AdvancedBodySchema, RunBodySchema
 from service.http.streaming import streamed, wanted_format
 
-log = logging.getLogger(__name__)
 blueprint = Blueprint("runs", __name__, url_prefix="/api/v1", description="Run flows")
 
-_VARIABLE_HEADER = "HTTP_X_LANGFLOW_GLOBAL_VAR_"
 _DEPRECATED = "The /process endpoint is deprecated and will be removed in a future version. Please use /run instead."
 _run_body, _advanced_body = RunBodySchema(), AdvancedBodySchema()
 
@@ -32,10 +30,15 @@ _run_body, _advanced_body = RunBodySchema(), AdvancedBodySchema()
 @blueprint.doc(requestBody={"content": {"application/json": {"schema": RunBodySchema}}})
 @blueprint.response(200)
 def run(flow_id: str) -> Response:
-    """Run a flow by id or endpoint name; ``?stream=true`` answers with events as they happen."""
+    """Run a flow by id or endpoint name.
+
+    ``?stream=true`` answers with events as they happen, ``?background=true`` at once with the address of a job.
+    """
     asked = _asked(request)
     form = wanted_format(request)
-    prepared = _prepared(flow_id, asked)
+    if asked.background:
+        return accepted(in_background(flow_id, asked))
+    prepared = running.prepared(flow_id, asked)
     if asked.stream:
         heartbeat = services().settings.heartbeat_seconds
         return streamed(runs.events(prepared, asked), prepared.session_id, form, heartbeat)
@@ -55,7 +58,7 @@ def advanced(flow_id: str) -> Response:
     if loaded["session_id"] is not None:
         # Langflow's cache of built sessions, which this endpoint alone could continue, does not exist here.
         raise NotFound(f"Session {loaded['session_id']} not found")
-    prepared = _prepared(flow_id, runs.RunRequest(tweaks=loaded["tweaks"]))
+    prepared = running.prepared(flow_id, runs.RunRequest(tweaks=loaded["tweaks"]))
     inputs = [RunInput(one["input_value"], one["type"], tuple(one["components"])) for one in loaded["inputs"]]
     return json_answer(runs.advanced(prepared, inputs or [RunInput("", "any")], loaded["outputs"]))
 
@@ -63,18 +66,15 @@ def advanced(flow_id: str) -> Response:
 @blueprint.post("/webhook/<flow_id>", endpoint="webhook")
 @blueprint.response(202)
 def webhook(flow_id: str) -> Response:
-    """Start a run that nobody waits for; what comes of it is in the log."""
+    """Start a run that nobody waits for; what comes of it is in the list of jobs."""
     if not request.get_data(cache=True):
         raise Rejected("Request body is empty. You should provide a JSON payload containing the flow ID.")
     payload = request.get_data(cache=True).decode("utf-8", "replace")
     asked = runs.RunRequest(session_id=f"webhook-{uuid.uuid4()}", output_type="any", payload=payload)
-    prepared = _prepared(flow_id, asked)
-    # Started here, so that a key with too many runs is told so; what happens on the way is in the log.
-    running = runs.events(prepared, asked)
-    runs.in_background(lambda: _log_failure(running, prepared.flow_id))
-    accepted = jsonify({"message": "Task started in the background", "status": "in progress"})
-    accepted.status_code = 202
-    return accepted
+    in_background(flow_id, asked)
+    started = jsonify({"message": "Task started in the background", "status": "in progress"})
+    started.status_code = 202
+    return started
 
 
 @blueprint.post("/process/<path:flow_id>", endpoint="process")
@@ -93,21 +93,11 @@ def predict(flow_id: str) -> None:
     raise Rejected(_DEPRECATED)
 
 
-def _prepared(identifier: str, asked: runs.RunRequest) -> runs.Prepared:
-    """Read what the run needs, and give the connection back before waiting on a provider."""
-    reads_only()
-    identity, own = caller(), services()
-    prepared = own.runner.prepare(
-        session, identity.user_id, identifier, asked.tweaks, asked.variables, asked.session_id,
-        only=identity.rights.flows if identity.rights is not None else None, slot=key_limits.slot_of(identity, own),
-        key_id=identity.key_id,
-    )  # fmt: skip
-    release()
-    return prepared
-
-
 def _asked(request: Request) -> runs.RunRequest:
     body = _load(_run_body, read_json(request))
+    stream, background = flag("stream"), body["background"] or flag("background")
+    if stream and background:
+        raise Invalid.field("Value error, a run is streamed or in the background", "query", "background")
     return runs.RunRequest(
         input_value=body.get("input_value"),
         input_type=body["input_type"],
@@ -115,20 +105,10 @@ def _asked(request: Request) -> runs.RunRequest:
         output_component=body.get("output_component"),
         tweaks=body["tweaks"],
         session_id=body.get("session_id"),
-        stream=flag("stream"),
-        variables=_variables(request),
+        stream=stream,
+        background=background,
+        variables=header_variables(request),
     )
-
-
-def _variables(request: Request) -> dict[str, str]:
-    """The values that came as ``X-LANGFLOW-GLOBAL-VAR-NAME`` headers.
-
-    WSGI cannot tell a dash from an underscore in a header's name, so neither do the names here.
-    """
-    start = len(_VARIABLE_HEADER)
-    return {
-        name[start:]: value for name, value in request.environ.items() if name.startswith(_VARIABLE_HEADER) and value
-    }
 
 
 def _load(schema: Schema, body: Any) -> dict[str, Any]:
@@ -137,12 +117,3 @@ def _load(schema: Schema, body: Any) -> dict[str, Any]:
     except ValidationError as error:
         raise Invalid(problems_of({"json": error.messages_dict})) from None
     return loaded
-
-
-def _log_failure(running: runs.Running, flow_id: uuid.UUID) -> None:
-    try:
-        runs.finished(running)
-    except DomainError as error:
-        log.warning("a run started by a webhook of flow %s failed: %s", flow_id, error)
-    except Exception:
-        log.exception("a run started by a webhook of flow %s failed unexpectedly", flow_id)
