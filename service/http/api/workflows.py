@@ -95,7 +95,8 @@ def _refuse_unsupported(body: dict[str, Any]) -> None:
 
 def _asked(body: dict[str, Any]) -> RunRequest:
     return RunRequest(
-        input_value=body["input_value"],
+        # An empty text leaves what is stored in the flow, as in 1.13.
+        input_value=body["input_value"] or None,
         output_type="any",
         tweaks=body["tweaks"],
         session_id=body["session_id"],
