@@ -89,6 +89,7 @@ class CeleryCarrier(Periodic):
 
     def announce(self, job_id: uuid.UUID) -> None:
         """Tell the workers soon."""
+        self.awake()
         with self._lock:
             if len(self._pending) < _MOST_PENDING:
                 self._pending.append(job_id)
@@ -174,6 +175,7 @@ class CeleryWorker:
         self._runner.execute(wanted)
 
     def _begin_to_stop(self) -> None:
+        log.info("stopping: what runs is finished first")
         self._runner.closing.set()
         timer = threading.Timer(self._grace, self._runner.stop)
         timer.daemon = True

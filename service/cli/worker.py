@@ -46,7 +46,10 @@ def worker(env_file: Path | None, concurrency: int | None, grace: int | None, lo
         )
     celery_of(settings)  # says what is not installed before anything is made
     observability.install(settings.log_level, settings.log_file)
-    boot.prepare(settings)
+    facts = boot.prepare(settings)
+    if facts.made_password:
+        # Made on the way, in an empty database; nobody could ever see it again.
+        click.echo(f"keyturn: made the superuser {facts.superuser} with the password {facts.made_password}", err=True)
     sys.exit(_work(settings, settings.run_timeout if grace is None else float(grace)))
 
 
