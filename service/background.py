@@ -16,11 +16,6 @@ from service.settings import Settings
 if TYPE_CHECKING:
     from celery import Celery
 
-    from service.adapters.job_celery import CeleryCarrier
-
-#: Seconds until a job is announced to the broker again: it may have lost the message.
-_PATIENCE_SECONDS = 30.0
-
 
 @dataclass(frozen=True, slots=True)
 class Background:
@@ -45,22 +40,26 @@ def background(settings: Settings, shop: Workshop) -> Background:
     rules = job_rules(settings)
     carrier: JobCarrier
     if settings.broker_url:
-        carrier = told_to_broker(settings, rules)
+        app = celery_of(settings)
+        from service.adapters.job_celery import CeleryCarrier  # only now: it was found to be there
+
+        carrier = CeleryCarrier(app)
     else:
         carrier = ThreadCarrier(JobRunner(shop, rules), settings.job_concurrency)
     return Background(rules, carrier, JobKeeper(shop.engine, carrier, rules))
 
 
-def told_to_broker(settings: Settings, rules: JobRules) -> CeleryCarrier:
-    """What tells the workers.
+def workers(settings: Settings, shop: Workshop, grace: float) -> tuple[ThreadCarrier, JobKeeper]:
+    """What a worker does with jobs: runs them in its threads, and looks after them like a server.
 
-    Raises:
-        BootError: Celery is not installed.
+    Args:
+        settings: everything that can be set.
+        shop: what running takes.
+        grace: seconds that running jobs may take once it is stopped.
     """
-    app = celery_of(settings)
-    from service.adapters.job_celery import CeleryCarrier  # only now: it was found to be there
-
-    return CeleryCarrier(app, rules.patience)
+    rules = job_rules(settings)
+    carrier = ThreadCarrier(JobRunner(shop, rules), settings.job_concurrency, grace)
+    return carrier, JobKeeper(shop.engine, carrier, rules)
 
 
 def celery_of(settings: Settings) -> Celery:
@@ -76,7 +75,7 @@ def celery_of(settings: Settings) -> Celery:
         from service.adapters.job_celery import application
     except ImportError:
         raise BootError("KEYTURN_BROKER_URL needs the package celery: pip install 'keyturn[celery]'") from None
-    return application(settings.broker_url, settings.broker_queue, settings.run_timeout)
+    return application(settings.broker_url, settings.broker_queue)
 
 
 def job_rules(settings: Settings) -> JobRules:
@@ -87,5 +86,4 @@ def job_rules(settings: Settings) -> JobRules:
         retention_hours=settings.job_retention_hours,
         most_waiting=settings.job_max_waiting,
         most_result_bytes=settings.job_max_result_bytes,
-        patience=_PATIENCE_SECONDS if settings.broker_url else ThreadCarrier.patience,
     )

@@ -26,7 +26,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("claim", sa.Uuid(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("announce_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("take_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=True),
@@ -36,7 +36,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("user_id", "idempotency_key", name="uq_job_user_id_idempotency_key"),
         sa.UniqueConstraint("claim", name="uq_job_claim"),
     )
-    op.create_index("ix_job_status_announce_at", "job", ["status", "announce_at"])
+    op.create_index("ix_job_status_take_at", "job", ["status", "take_at"])
     op.create_index("ix_job_user_id_created_at", "job", ["user_id", "created_at"])
     op.create_index("ix_job_flow_id", "job", ["flow_id"])
     op.create_index("ix_job_finished_at", "job", ["finished_at"])

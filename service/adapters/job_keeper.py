@@ -22,13 +22,13 @@ _LOST = "The server or worker that ran this job gave no sign of life. It may hav
 
 
 class JobKeeper(Periodic):
-    """Announces jobs that wait, takes lost ones back, and sweeps old ones up, a few at a time.
+    """Finds jobs that wait while this process has room, takes lost ones back, and sweeps old ones up a few at a time.
 
     Every process of the server and every worker has one. Each step first reads, so that an idle one writes nothing.
 
     Args:
         engine: the database.
-        carrier: whom to tell.
+        carrier: what runs jobs here, or tells others.
         rules: what the operator allows.
     """
 
@@ -74,12 +74,7 @@ class JobKeeper(Periodic):
             return
         with Session(self._engine) as session:
             due = jobs.due(session, room)
-        if due and self._carrier.patience:
-            with writing(self._engine) as session:
-                ours = list(jobs.postpone(session, due, self._carrier.patience))
-        else:
-            ours = [job_id for job_id, _ in due]
-        for job_id in ours:
+        for job_id in due:
             self._carrier.announce(job_id)
 
     def _sweep(self) -> None:

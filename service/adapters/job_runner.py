@@ -158,6 +158,8 @@ class JobRunner:
         self._heart = Heart(shop.engine, rules.lost_after)
         #: Set once nothing more is to be taken up.
         self.closing = threading.Event()
+        #: Set once nothing is waited for any more.
+        self._hurried = threading.Event()
 
     def execute(self, job_id: uuid.UUID) -> bool:
         """Run a job to its end; False: it was not there to be taken up, or may not be any more."""
@@ -178,11 +180,12 @@ class JobRunner:
             return None
         with Session(self._shop.engine) as session:
             found = jobs.due(session, 1)
-        return found[0][0] if found else None
+        return found[0] if found else None
 
     def stop(self) -> None:
         """Take nothing more, and stop what runs: it is given back, or fails with the reason."""
         self.closing.set()
+        self._hurried.set()
         self._heart.stop_all()
 
     def close(self) -> None:
@@ -237,7 +240,7 @@ class JobRunner:
                     ending(session)
             except SQLAlchemyError as error:
                 log.warning("the end of job %s could not be written yet (%s)", job.id, type(error).__name__)
-                if monotonic() > until or self.closing.wait(pause):
+                if monotonic() > until or self._hurried.wait(pause):
                     return
                 pause = min(pause * 2, 5.0)
             else:

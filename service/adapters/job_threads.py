@@ -1,4 +1,4 @@
-"""Jobs in threads of the server's own processes: what there is without a broker."""
+"""Jobs in threads of this process: of the server itself where there is no broker, else of a worker."""
 
 from __future__ import annotations
 
@@ -21,16 +21,13 @@ GRACE_SECONDS, _LAST_SECONDS = 20.0, 5.0
 class ThreadCarrier:
     """Implements ``domain.ports.JobCarrier`` with a thread for each job that runs, and none while none does.
 
-    What finds no thread free stays in the database, where every process of the server looks for it.
+    What finds no thread free stays in the database, where every process that has room looks for it.
 
     Args:
         runner: runs them.
         most: jobs at once in this process.
         grace: seconds that ``close`` waits.
     """
-
-    #: Nothing gets lost between two threads.
-    patience = 0.0
 
     def __init__(self, runner: JobRunner, most: int, grace: float = GRACE_SECONDS) -> None:
         self._runner, self._most, self._grace = runner, most, grace
@@ -53,9 +50,13 @@ class ThreadCarrier:
             self._threads.add(thread)
             thread.start()
 
+    def retire(self) -> None:
+        """Take nothing more; what runs goes on."""
+        self._runner.closing.set()
+
     def close(self) -> None:
         """Wait a little for what runs, and give the rest back."""
-        self._runner.closing.set()
+        self.retire()
         atexit.unregister(self.close)
         self._join(self._grace)
         self._runner.stop()

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from sqlalchemy import Engine
 
 from service import boot, observability
-from service.adapters.job_keeper import JobKeeper
-from service.adapters.job_runner import JobRunner, Workshop
+from service.adapters.job_runner import Workshop
 from service.adapters.messages import MessageWriter
 from service.adapters.run_log import RunLog
 from service.app import flow_runner, limits_of_keys, model_providers
-from service.background import celery_of, job_rules, told_to_broker
+from service.background import celery_of, workers
 from service.boot import BootError
 from service.cli.options import env_file_option, read_settings
 from service.settings import Settings
@@ -50,10 +47,10 @@ def worker(env_file: Path | None, concurrency: int | None, grace: int | None, lo
     if facts.made_password:
         # Made on the way, in an empty database; nobody could ever see it again.
         click.echo(f"keyturn: made the superuser {facts.superuser} with the password {facts.made_password}", err=True)
-    sys.exit(_work(settings, settings.run_timeout if grace is None else float(grace)))
+    _work(settings, settings.run_timeout if grace is None else float(grace))
 
 
-def _work(settings: Settings, grace: float) -> int:
+def _work(settings: Settings, grace: float) -> None:
     from service.adapters.job_celery import CeleryWorker
 
     engine = create_engine(settings.database_url, pool_size=settings.job_concurrency)
@@ -62,17 +59,12 @@ def _work(settings: Settings, grace: float) -> int:
     vault, _ = boot.open_vault(settings)
     flows = flow_runner(settings, engine, vault, models=models, messages=messages, run_log=run_log)
     run_limits = limits.of(settings.run_limit_when_away)
-    rules = job_rules(settings)
-    runner = JobRunner(Workshop(engine, flows, vault, run_limits, settings.run_timeout, _now), rules)
-    carrier = told_to_broker(settings, rules)
-    keeper = JobKeeper(engine, carrier, rules)
+    carrier, keeper = workers(settings, Workshop(engine, flows, vault, run_limits, settings.run_timeout, _now), grace)
     keeper.awake()
     try:
-        return CeleryWorker(celery_of(settings), runner, settings.job_concurrency, grace).run(
-            lambda: _tell(settings, engine)
-        )
+        CeleryWorker(celery_of(settings), carrier).listen(lambda: _tell(settings))
     finally:
-        for one in (runner, keeper, carrier, messages, run_log, models, limits):
+        for one in (keeper, carrier, messages, run_log, models, limits):
             one.close()
         engine.dispose()
 
@@ -81,8 +73,6 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _tell(settings: Settings, engine: Engine) -> None:
+def _tell(settings: Settings) -> None:
     count, queue = settings.job_concurrency, settings.broker_queue
-    click.echo(
-        f"keyturn worker: ready, {count} jobs at once from the queue {queue} ({engine.dialect.name})", err=True
-    )
+    click.echo(f"keyturn worker: ready, {count} jobs at once, told by the queue {queue}", err=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -32,8 +32,6 @@ from service.storage.users import User
 PAGE, MOST = 50, 200
 #: Jobs that one step of an errand touches.
 STEP = 100
-#: A job that waits long is announced again ever less often, and at least each so many seconds.
-_LONGEST_SILENCE = 600.0
 
 
 class Status(StrEnum):
@@ -52,17 +50,13 @@ OPEN = (Status.QUEUED, Status.RUNNING)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRules:
-    """What the operator allows. Times are seconds unless named otherwise.
-
-    ``patience`` is the carrier's: a new job counts as announced for so long.
-    """
+    """What the operator allows. Times are seconds unless named otherwise."""
 
     attempts: int = 1
     lost_after: float = 30.0
     retention_hours: int = 24
     most_waiting: int = 1000
     most_result_bytes: int = 10_000_000
-    patience: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +138,7 @@ def submit(session: Session, vault: Vault, rules: JobRules, order: Order) -> Tic
     job = Job(
         id=uuid.uuid4(), user_id=order.owner_id, flow_id=order.flow_id, key_id=order.key_id, status=Status.QUEUED,
         idempotency_key=order.idempotency_key, request=vault.encrypt(_packed(order.asked)), created_at=now,
-        announce_at=now + timedelta(seconds=rules.patience),
+        take_at=now,
     )  # fmt: skip
     session.add(job)
     try:
@@ -285,23 +279,10 @@ def lost(session: Session, rules: JobRules) -> list[Claimed]:
     ]
 
 
-def due(session: Session, most: int) -> list[tuple[uuid.UUID, datetime]]:
-    """Jobs that wait and are to be announced, the oldest first: id and time of making."""
-    waiting = Job.status == Status.QUEUED, Job.announce_at <= database_now(session)
-    query = select(Job.id, Job.created_at).where(*waiting).order_by(Job.announce_at, Job.id)
-    return [(row.id, row.created_at) for row in session.execute(query.limit(min(most, STEP)))]
-
-
-def postpone(session: Session, jobs: Sequence[tuple[uuid.UUID, datetime]], patience: float) -> Iterator[uuid.UUID]:
-    """Say when each of these is to be announced again, and yield those that are ours to announce now."""
-    now = database_now(session)
-    for job_id, created_at in jobs:
-        age = (now - created_at).total_seconds()
-        then = now + timedelta(seconds=min(max(patience, age), _LONGEST_SILENCE))
-        waiting = Job.id == job_id, Job.status == Status.QUEUED, Job.announce_at <= now
-        change = update(Job).where(*waiting).values(announce_at=then).returning(Job.id)
-        if session.execute(change).one_or_none() is not None:
-            yield job_id
+def due(session: Session, most: int) -> list[uuid.UUID]:
+    """Jobs that wait to be taken up, the oldest first."""
+    waiting = Job.status == Status.QUEUED, Job.take_at <= database_now(session)
+    return list(session.scalars(select(Job.id).where(*waiting).order_by(Job.take_at, Job.id).limit(most)))
 
 
 def forgotten(session: Session, rules: JobRules) -> bool:
@@ -374,8 +355,8 @@ def _end(session: Session, which: ColumnElement[bool], status: Status, **values:
     return session.execute(change).one_or_none() is not None
 
 
-def _requeue(session: Session, which: ColumnElement[bool], announce_at: datetime, **values: Any) -> None:
-    values |= {"status": Status.QUEUED, "claim": None, "announce_at": announce_at}
+def _requeue(session: Session, which: ColumnElement[bool], take_at: datetime, **values: Any) -> None:
+    values |= {"status": Status.QUEUED, "claim": None, "take_at": take_at}
     session.execute(update(Job).where(which).values(**values))
 
 

@@ -330,22 +330,16 @@ class RunSink(Protocol):
 
 
 class JobCarrier(Protocol):
-    """How it becomes known that jobs wait. Which job runs where, the database alone decides.
-
-    ``patience`` is how many seconds a job that was announced may wait before it is announced again; 0: it is not
-    announced to anybody else, so nothing gets lost on the way.
-    """
-
-    patience: float
+    """How it becomes known that jobs wait. Which job runs where, the database alone decides."""
 
     def room(self) -> int:
-        """How many jobs it would take now."""
+        """How many jobs this process would take up now."""
 
     def announce(self, job_id: uuid.UUID) -> None:
-        """Say that a job waits. Never blocks; what is not heard is announced again."""
+        """Say that a job waits. Never blocks, and may be missed: whoever has room looks each second."""
 
     def close(self) -> None:
-        """Take nothing more; finish what runs, or give it back."""
+        """Take nothing more; finish what runs here, or give it back."""
 
 
 class MessageSink(Protocol):

@@ -18,7 +18,7 @@ class Job(Identified, Base):
     __tablename__ = "job"
     __table_args__ = (
         UniqueConstraint("user_id", "idempotency_key"),
-        Index(None, "status", "announce_at"),
+        Index(None, "status", "take_at"),
         Index(None, "user_id", "created_at"),
     )
 
@@ -41,8 +41,8 @@ class Job(Identified, Base):
     #: Of whoever runs it, a new one for each attempt; NULL exactly while nobody does.
     claim: Mapped[uuid.UUID | None] = mapped_column(unique=True)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
-    #: While queued: when somebody is to be told (again) that it waits.
-    announce_at: Mapped[datetime] = mapped_column(default=utc_now)
+    #: While queued: not to be taken up before.
+    take_at: Mapped[datetime] = mapped_column(default=utc_now)
     #: NULL: not yet.
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None] = mapped_column(index=True)

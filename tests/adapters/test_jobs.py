@@ -33,8 +33,8 @@ ASKED = RunRequest(input_value="hi", tweaks={"a": 1}, variables={"KEY": "sk-secr
 class Ear:
     """A carrier that only listens."""
 
-    def __init__(self, patience: float = 0.0, room: int = 10) -> None:
-        self.patience, self._room = patience, room
+    def __init__(self, room: int = 10) -> None:
+        self._room = room
         self.heard: list[uuid.UUID] = []
 
     def room(self) -> int:
@@ -190,34 +190,9 @@ def test_a_job_for_which_there_was_no_room_waits_without_losing_an_attempt(
         jobs.put_back(session, job, 60)
     keep(engine, ear)
     assert (row(engine, job.id).attempts, ear.heard) == (0, [])
-    change(engine, job.id, announce_at=utc_now())
+    change(engine, job.id, take_at=utc_now())
     keep(engine, ear)
     assert ear.heard == [job.id]
-
-
-def test_a_job_that_was_announced_in_vain_is_announced_again_ever_less_often(
-    engine: Engine, submit: Callable[..., uuid.UUID]
-) -> None:
-    rules, ear = JobRules(patience=30), Ear(patience=30)
-    job_id = submit(rules)
-    keep(engine, ear)
-    assert ear.heard == []
-    for minutes in (0, 3, 300):
-        past = utc_now() - timedelta(minutes=minutes)
-        change(engine, job_id, announce_at=utc_now(), created_at=past)
-        keep(engine, ear)
-        keep(engine, ear)
-        wait = (row(engine, job_id).announce_at - utc_now()).total_seconds()
-        assert min(max(30, minutes * 60), 600) - 20 < wait <= 600
-    assert ear.heard == [job_id] * 3
-
-
-def test_of_two_who_announce_one_does(engine: Engine, submit: Callable[..., uuid.UUID]) -> None:
-    job_id = submit()
-    with ThreadPoolExecutor(4) as pool:
-        ears = [Ear(patience=30) for _ in range(8)]
-        list(pool.map(lambda ear: keep(engine, ear), ears))
-    assert [one for ear in ears for one in ear.heard] == [job_id]
 
 
 def test_old_jobs_are_swept_up_a_few_at_a_time(engine: Engine, submit: Callable[..., uuid.UUID]) -> None:

@@ -42,8 +42,8 @@ class Provider:
     Args:
         pieces: the answer; a stream sends one chunk for each.
         failures: used up first, one for each request: a status, ``"cut"``, ``"slow"``, ``"garbage"``,
-            ``"drip"`` (signs of life, and never an answer), ``"hold"`` (signs of life until ``go_on``, then the answer)
-            or ``"error"`` (in the middle of a stream).
+            ``"drip"`` (signs of life, and never an answer), ``"hold"`` (signs of life until ``go_on``, then the
+            answer) or ``"error"`` (in the middle of a stream).
         reason: the provider's words in a failure.
         retry_after: the header of a failure.
         headers: more of them.

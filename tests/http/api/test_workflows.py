@@ -163,7 +163,12 @@ def test_what_is_not_served_is_refused_by_name(
 
 @pytest.mark.parametrize(
     ("body", "place"),
-    [({"flow_id": "x"}, "flow_id"), ({"mode": "later"}, "mode"), ({"unknown": 1}, "unknown"), ({"tweaks": 1}, "tweaks")],
+    [
+        ({"flow_id": "x"}, "flow_id"),
+        ({"mode": "later"}, "mode"),
+        ({"unknown": 1}, "unknown"),
+        ({"tweaks": 1}, "tweaks"),
+    ],
 )
 def test_a_wrong_body_names_the_field(lite_caller: Api, flow_id: str, body: dict[str, Any], place: str) -> None:
     answer = lite_caller.post(PATH, json={"flow_id": flow_id} | body)
