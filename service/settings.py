@@ -484,7 +484,7 @@ class _Reader:
             "broker_queue": self.env.str("KEYTURN_BROKER_QUEUE", "keyturn"),
             "job_concurrency": self._positive("KEYTURN_JOB_CONCURRENCY", 8, 1000),
             "job_attempts": self._positive("KEYTURN_JOB_ATTEMPTS", 1, 100),
-            "job_lost_seconds": float(self._positive("KEYTURN_JOB_LOST_SECONDS", 30, 86_400, least=3)),
+            "job_lost_seconds": float(self._positive("KEYTURN_JOB_LOST_SECONDS", 30, 86_400)),
             "job_retention_hours": self._positive("KEYTURN_JOB_RETENTION_HOURS", 24, 87_600),
             "job_max_waiting": self._positive("KEYTURN_JOB_MAX_WAITING", 1000),
             "job_max_result_bytes": self._positive("KEYTURN_JOB_MAX_RESULT_BYTES", 10_000_000),

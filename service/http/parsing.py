@@ -137,7 +137,8 @@ def _finite(text: str) -> float:
 
 
 def _collect(content: Any, loc: tuple[str | int, ...], found: list[Problem]) -> None:
-    if isinstance(content, dict) and "kind" not in content:
+    # A field of the body may be called "kind" as well; what is wrong with it is a list.
+    if isinstance(content, dict) and not isinstance(content.get("kind"), str):
         for key, below in content.items():
             _collect(below, loc if key == "_schema" else (*loc, key), found)
     elif isinstance(content, list):
