@@ -146,7 +146,11 @@ class CeleryWorker:
             log.info("stopping: what runs is finished first")
 
         def configured(**_: Any) -> None:
-            """Celery leaves logging alone when somebody listens here."""
+            # Celery leaves logging alone when somebody listens here: its lines go where ours go, without secrets.
+            for name in ("celery", "kombu", "amqp"):
+                logger = logging.getLogger(name)
+                logger.handlers, logger.propagate = logging.getLogger("service").handlers, False
+                logger.setLevel(logging.WARNING)
 
         signals.worker_ready.connect(ready)
         signals.worker_shutting_down.connect(stopping)

@@ -19,7 +19,16 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, undefer
 
 from service.domain import key_records
-from service.domain.errors import Conflict, Forbidden, Invalid, JobLost, JobNotFound, QueueFull, TooManyAttempts
+from service.domain.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    JobLost,
+    JobNotFound,
+    NotFound,
+    QueueFull,
+    TooManyAttempts,
+)
 from service.domain.identity import Identity
 from service.domain.permissions import Rights, Scope
 from service.domain.ports import Vault
@@ -124,6 +133,7 @@ def submit(session: Session, vault: Vault, rules: JobRules, order: Order) -> Tic
         QueueFull: as many jobs of the owner are open as may.
         TooManyAttempts: the same, of the key.
         Conflict: the idempotency key was used in this very moment.
+        NotFound: the flow was deleted in this very moment.
     """
     known = _known(session, order)
     if known is not None:
@@ -144,9 +154,9 @@ def submit(session: Session, vault: Vault, rules: JobRules, order: Order) -> Tic
     try:
         session.flush()
     except IntegrityError as error:
-        if order.idempotency_key is None or "idempotency_key" not in str(error.orig):
-            raise
-        raise Conflict("A job with this idempotency_key is already in progress.") from None
+        if "idempotency_key" in str(error.orig):
+            raise Conflict("A job with this idempotency_key is already in progress.") from None
+        raise NotFound(f"Flow identifier {order.flow_id} not found") from None
     return _ticket(job)
 
 

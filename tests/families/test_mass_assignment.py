@@ -59,6 +59,7 @@ MAY_SET: dict[Route, set[str]] = {
     ("PUT", "messages.update"): _MESSAGE,
     ("PATCH", "messages.rename_session"): {"message.session_id"},
     ("POST", "runs.run"): {"message.session_id"},
+    ("POST", "workflows.start"): {"message.session_id", "job.idempotency_key"},
     ("POST", "pages.sign_in"): {"user.last_login_at", "user.updated_at"},
     ("POST", "pages.logout"): {"session_token"},
     ("POST", "pages.upload_flow"): _FLOW,

@@ -75,11 +75,6 @@ class Process:
         self._process.send_signal(signal.SIGTERM)
 
     @property
-    def has_ended(self) -> bool:
-        """True when the process is gone."""
-        return self._process.poll() is not None
-
-    @property
     def _ended(self) -> bool:
         return not self._reader.is_alive() and self._process.poll() is not None
 

@@ -34,15 +34,16 @@ def start(body: dict[str, Any]) -> Response:
     """Run a flow: ``mode`` is ``sync``, ``stream`` or ``background``."""
     _refuse_unsupported(body)
     flow_id, asked = str(body["flow_id"]), _asked(body)
-    with _in_words_of_v2(flow_id):
-        if body["mode"] == "background":
+    if body["mode"] == "background":
+        with _in_words_of_v2(flow_id):
             ticket = running.in_background(flow_id, asked, body["idempotency_key"])
-            return json_answer(wire.job_body(ticket.id, ticket.flow_id, ticket.status, ticket.created_at))
+        return json_answer(wire.job_body(ticket.id, ticket.flow_id, ticket.status, ticket.created_at))
+    with _in_words_of_v2(flow_id):
         prepared = running.prepared(flow_id, asked)
-        if body["mode"] == "stream":
-            events, heartbeat = runs.events(prepared, asked), services().settings.heartbeat_seconds
-            return workflow_stream(events, prepared.session_id, heartbeat)
-        return json_answer(_waited_for(prepared, asked, body["output_ids"]))
+    if body["mode"] == "stream":
+        events, heartbeat = runs.events(prepared, asked), services().settings.heartbeat_seconds
+        return workflow_stream(events, prepared.session_id, heartbeat)
+    return json_answer(_waited_for(prepared, asked, body["output_ids"]))
 
 
 @blueprint.get("/", endpoint="status")
@@ -109,8 +110,9 @@ def _asked(body: dict[str, Any]) -> RunRequest:
 def _waited_for(prepared: runs.Prepared, asked: RunRequest, chosen: list[str]) -> dict[str, Any]:
     try:
         return wire.done_body(prepared.flow_id, runs.result(prepared, asked), chosen)
-    except RunTimedOut:
-        raise
+    except RunTimedOut as error:
+        words = {"error": "Execution timeout", "code": "EXECUTION_TIMEOUT", "message": error.message}
+        raise Worded(408, words | {"flow_id": str(prepared.flow_id)}) from None
     except RunFailed as error:
         return wire.failed_body(prepared.flow_id, error)
 
@@ -136,7 +138,7 @@ def _body_of(job: Job) -> dict[str, Any]:
 
 @contextmanager
 def _in_words_of_v2(flow_id: str = "") -> Iterator[None]:
-    """Say what is missing, or took too long, as 1.13's v2 does."""
+    """Say what is missing as 1.13's v2 does."""
     try:
         yield
     except JobNotFound as error:
@@ -146,6 +148,3 @@ def _in_words_of_v2(flow_id: str = "") -> Iterator[None]:
         message = f"Flow '{flow_id}' does not exist. Verify the flow_id and try again."
         words = {"error": "Flow not found", "code": "FLOW_NOT_FOUND", "message": message, "flow_id": flow_id}
         raise Worded(404, words) from None
-    except RunTimedOut as error:
-        words = {"error": "Execution timeout", "code": "EXECUTION_TIMEOUT", "message": error.message}
-        raise Worded(408, words | {"flow_id": flow_id}) from None
