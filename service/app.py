@@ -16,6 +16,7 @@ from sqlalchemy.orm import sessionmaker
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service import __version__, boot, observability
+from service.adapters.job_runner import Workshop
 from service.adapters.key_cache import DataVersionCache, NoCache
 from service.adapters.limits import LocalLimits, SharedLimits
 from service.adapters.limits_database import DatabaseLimits
@@ -28,6 +29,7 @@ from service.adapters.refusals import RefusalLog
 from service.adapters.run_log import RunLog
 from service.adapters.usage import UsageCounter
 from service.adapters.web import GuardedClient
+from service.background import background
 from service.domain.accounts import Lifetimes
 from service.domain.mcp_shapes import Shapes
 from service.domain.policy import Era, Policy
@@ -42,6 +44,7 @@ from service.http.api import (
     auth,
     files,
     flows,
+    jobs,
     keys,
     mcp,
     mcp_projects,
@@ -52,6 +55,7 @@ from service.http.api import (
     runs,
     users,
     variables,
+    workflows,
 )
 from service.http.api import messages as chat_messages
 from service.http.mcp import legacy
@@ -73,6 +77,8 @@ _BLUEPRINTS = (
             files,
             chat_messages,
             runs,
+            jobs,
+            workflows,
             mcp_servers,
             openai,
             audit,
@@ -133,6 +139,8 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         app.register_blueprint(pages.blueprint)
     _serve_other_forms(app)
     _serve_where_openai_does(app)
+    # What waits from before a restart is taken up without waiting for the first request.
+    services.jobs.keeper.awake()
     return app
 
 
@@ -144,7 +152,11 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
     snapshots = DataVersionCache(Path(url.database or "")) if cached else NoCache()
     messages, run_log = MessageWriter(engine), RunLog(engine)
     models = model_providers(settings)
-    limits = _limits_of_keys(settings, engine, now)
+    limits = limits_of_keys(settings, engine, now)
+    run_limits = limits.of(settings.run_limit_when_away)
+    runner = flow_runner(
+        settings, engine, vault, models=models, snapshots=snapshots, messages=messages, run_log=run_log
+    )
     return db.Services(
         settings=settings,
         engine=engine,
@@ -157,7 +169,7 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
         key_rules=boot.key_rules(settings, vault),
         limits=limits,
         request_limits=limits.of(settings.request_limit_when_away),
-        run_limits=limits.of(settings.run_limit_when_away),
+        run_limits=run_limits,
         sign_in=SignInLimits(
             limits.of(settings.login_limit_when_away),
             settings.rate_limit_per_minute if settings.rate_limit_enabled else None,
@@ -170,9 +182,8 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
         usage=UsageCounter(engine),
         messages=messages,
         models=models,
-        runner=flow_runner(
-            settings, engine, vault, models=models, snapshots=snapshots, messages=messages, run_log=run_log
-        ),
+        runner=runner,
+        jobs=background(settings, Workshop(engine, runner, vault, run_limits, settings.run_timeout, now)),
         run_log=run_log,
         tool_shapes=Shapes(),
         mcp_mail=Mailbox(engine, legacy.LASTS_SECONDS),
@@ -216,7 +227,7 @@ def flow_runner(
     )
 
 
-def _limits_of_keys(settings: Settings, engine: Engine, now: Callable[[], datetime]) -> SharedLimits:
+def limits_of_keys(settings: Settings, engine: Engine, now: Callable[[], datetime]) -> SharedLimits:
     """Where limits are counted for all workers: Redis where there is one, the database otherwise."""
 
     def clock() -> float:

@@ -206,6 +206,15 @@ class Settings:
     max_parallel_runs: int = 1000
     heartbeat_seconds: float = 15.0
 
+    broker_url: str = field(default="", repr=False)
+    broker_queue: str = "keyturn"
+    job_concurrency: int = 8
+    job_attempts: int = 1
+    job_lost_seconds: float = 30.0
+    job_retention_hours: int = 24
+    job_max_waiting: int = 1000
+    job_max_result_bytes: int = 10_000_000
+
     #: Settings of Langflow that were given and have no effect here; named at start.
     without_effect: tuple[str, ...] = ()
 
@@ -353,6 +362,7 @@ class _Reader:
 
     def fields(self) -> dict[str, Any]:
         fields = self._accounts() | self._tokens() | self._keys() | self._mcp() | self._server() | self._flows()
+        fields |= self._jobs()
         config_dir = self.env.path("LANGFLOW_CONFIG_DIR", None) or user_data_path("keyturn")
         fields["config_dir"] = config_dir.expanduser().absolute()
         fields["database_url"] = self._database_url(fields["config_dir"])
@@ -395,7 +405,7 @@ class _Reader:
             "account_failures": self._positive("KEYTURN_ACCOUNT_FAILURES", 50),
             "account_seconds": self._positive("KEYTURN_ACCOUNT_FAILURES_SECONDS", 900),
             "bad_keys_per_minute": self._positive("KEYTURN_BAD_KEYS_PER_MINUTE", 60),
-            "redis_url": self._redis_url(),
+            "redis_url": self._url("KEYTURN_REDIS_URL", ("redis", "rediss", "unix"), "redis://127.0.0.1:6379/0"),
             "login_limit_when_away": self._one_of("KEYTURN_LOGIN_LIMIT_WHEN_AWAY", "local", _WHEN_AWAY),
             "request_limit_when_away": self._one_of("KEYTURN_REQUEST_LIMIT_WHEN_AWAY", "local", _WHEN_AWAY),
             "run_limit_when_away": self._one_of("KEYTURN_RUN_LIMIT_WHEN_AWAY", "local", _WHEN_AWAY),
@@ -502,6 +512,20 @@ class _Reader:
             "heartbeat_seconds": float(self._positive("KEYTURN_HEARTBEAT_SECONDS", 15)),
         }
 
+    def _jobs(self) -> dict[str, Any]:
+        return {
+            "broker_url": self._url(
+                "KEYTURN_BROKER_URL", ("amqp", "amqps", "redis", "rediss"), "amqp://127.0.0.1:5672//"
+            ),
+            "broker_queue": self.env.str("KEYTURN_BROKER_QUEUE", "keyturn"),
+            "job_concurrency": self._positive("KEYTURN_JOB_CONCURRENCY", 8, 1000),
+            "job_attempts": self._positive("KEYTURN_JOB_ATTEMPTS", 1, 100),
+            "job_lost_seconds": float(self._positive("KEYTURN_JOB_LOST_SECONDS", 30, 86_400)),
+            "job_retention_hours": self._positive("KEYTURN_JOB_RETENTION_HOURS", 24, 87_600),
+            "job_max_waiting": self._positive("KEYTURN_JOB_MAX_WAITING", 1000),
+            "job_max_result_bytes": self._positive("KEYTURN_JOB_MAX_RESULT_BYTES", 10_000_000),
+        }
+
     def _default_model(self) -> str | None:
         """``Provider/model`` for nodes that name none."""
         text: str | None = self.env.str("KEYTURN_DEFAULT_MODEL", None)
@@ -585,11 +609,11 @@ class _Reader:
         elif len(set(value)) < 8:
             self.problems.append(f"{name} can be guessed: make one with `openssl rand -hex 32`")
 
-    def _redis_url(self) -> str:
-        text: str = self.env.str("KEYTURN_REDIS_URL", "")
-        if text and not text.startswith(("redis://", "rediss://", "unix://")):
+    def _url(self, name: str, schemes: tuple[str, ...], example: str) -> str:
+        text: str = self.env.str(name, "")
+        if text and not text.startswith(tuple(f"{scheme}://" for scheme in schemes)):
             # The text may hold a password, so it is not repeated.
-            self.problems.append("KEYTURN_REDIS_URL is not a URL such as redis://127.0.0.1:6379/0")
+            self.problems.append(f"{name} is not a URL such as {example}")
         return text
 
     def _version(self) -> str:

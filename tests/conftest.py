@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import kombu.exceptions
 import pytest
 import redis
 from flask import Flask
 from flask.testing import FlaskClient
+from kombu import Connection
 from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
@@ -24,6 +26,8 @@ POSTGRESQL = make_url(
     os.environ.get("KEYTURN_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 )
 REDIS = os.environ.get("KEYTURN_TEST_REDIS", "redis://127.0.0.1:6379/15")
+RABBITMQ = os.environ.get("KEYTURN_TEST_RABBITMQ", "amqp://guest:guest@127.0.0.1:5672//")
+REDIS_BROKER = os.environ.get("KEYTURN_TEST_REDIS_BROKER", "redis://127.0.0.1:6379/14")
 #: CI sets it: what is missing there fails instead of being skipped.
 NOTHING_MAY_BE_SKIPPED = os.environ.get("KEYTURN_TEST_STRICT") == "1"
 
@@ -72,6 +76,28 @@ def redis_url() -> str:
         reason = f"no Redis at {REDIS}"
         pytest.fail(reason) if NOTHING_MAY_BE_SKIPPED else pytest.skip(reason)
     return REDIS
+
+
+def _broker(url: str, name: str) -> str:
+    with Connection(url, connect_timeout=3) as connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
+        except (kombu.exceptions.OperationalError, OSError):
+            reason = f"no {name} at {connection.as_uri()}"
+            pytest.fail(reason) if NOTHING_MAY_BE_SKIPPED else pytest.skip(reason)
+    return url
+
+
+@pytest.fixture
+def rabbitmq_url() -> str:
+    """A RabbitMQ that other programs may use too: each test has a queue of its own."""
+    return _broker(RABBITMQ, "RabbitMQ")
+
+
+@pytest.fixture
+def redis_broker_url() -> str:
+    """A Redis for Celery, likewise."""
+    return _broker(REDIS_BROKER, "Redis")
 
 
 @pytest.fixture

@@ -182,6 +182,7 @@ VALUES = {
     "KEYTURN_MODEL_BASE_URLS": "https://models.example/v1",
     "KEYTURN_DEFAULT_MODEL": "OpenAI/gpt-4o-mini",
     "KEYTURN_REDIS_URL": "redis://127.0.0.1:6379/0",
+    "KEYTURN_BROKER_URL": "amqp://127.0.0.1:5672//",
     "KEYTURN_LOGIN_LIMIT_WHEN_AWAY": "refuse",
     "KEYTURN_REQUEST_LIMIT_WHEN_AWAY": "refuse",
     "KEYTURN_RUN_LIMIT_WHEN_AWAY": "refuse",

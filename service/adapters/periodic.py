@@ -16,10 +16,12 @@ class Periodic:
 
     Args:
         name: of the thread.
+        seconds: between two calls.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, seconds: float = SECONDS) -> None:
+        self._name, self._seconds = name, seconds
+        self._bell = threading.Event()
         self._lock = threading.Lock()
         self._pid = 0
         self._stop = threading.Event()
@@ -35,6 +37,7 @@ class Periodic:
     def close(self) -> None:
         """Stop the timer and write the rest."""
         self._stop.set()
+        self._bell.set()
         atexit.unregister(self.close)
         self.flush()
 
@@ -43,17 +46,25 @@ class Periodic:
         if self._pid != os.getpid():
             self._start()
 
+    def ring(self) -> None:
+        """Have ``flush`` called now, in its own thread."""
+        self.awake()
+        self._bell.set()
+
     def _start(self) -> None:
         with self._lock:
             if self._pid == os.getpid():
                 return
             self._pid = os.getpid()
             self.forget()
-            self._stop = threading.Event()
+            self._stop, self._bell = threading.Event(), threading.Event()
         threading.Thread(target=self._run, name=self._name, daemon=True).start()
         atexit.register(self.close)
 
     def _run(self) -> None:
-        stop = self._stop
-        while not stop.wait(SECONDS):
-            self.flush()
+        stop, bell = self._stop, self._bell
+        while not stop.is_set():
+            bell.wait(self._seconds)
+            bell.clear()
+            if not stop.is_set():
+                self.flush()

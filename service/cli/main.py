@@ -16,6 +16,7 @@ from service.cli.keys import api_key
 from service.cli.quickstart import quickstart
 from service.cli.run import run
 from service.cli.superuser import superuser
+from service.cli.worker import worker
 from service.domain.errors import DomainError
 from service.settings import SettingsError
 
@@ -64,6 +65,6 @@ def main(ctx: click.Context, env_file: Path | None) -> None:
 
 for command in (
     run, quickstart, api_key, keys.group, users.group, variables.group, flows.group, audit.group, secrets.group,
-    superuser, db, import_langflow,
+    superuser, db, import_langflow, worker,
 ):  # fmt: skip
     main.add_command(command)

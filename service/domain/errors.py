@@ -24,6 +24,14 @@ class NotFound(DomainError):
     """The thing does not exist, or belongs to somebody else: the two are never told apart."""
 
 
+class JobNotFound(NotFound):
+    """No such background run, or somebody else's."""
+
+    def __init__(self, job_id: uuid.UUID) -> None:
+        self.job_id = job_id
+        super().__init__("Job not found")
+
+
 class Conflict(DomainError):
     """The act would break a rule of uniqueness that the caller asked to be kept."""
 
@@ -160,6 +168,13 @@ class TooBusy(DomainError):
         super().__init__("This server is running as many flows as it can. Try again in a moment.")
 
 
+class QueueFull(TooBusy):
+    """As many jobs of this user wait as may."""
+
+    def __init__(self) -> None:
+        DomainError.__init__(self, "As many background runs wait or run as may. Try again when some have ended.")
+
+
 class FlowInvalid(DomainError):
     """The stored graph cannot be run as it is (a broken edge, a cycle, an unreadable node)."""
 
@@ -246,3 +261,7 @@ class RunCancelled(RunFailed):
 
 class RunTooLarge(RunFailed):
     """The run went over a limit on steps or sizes."""
+
+
+class JobLost(RunFailed):
+    """Whoever ran a job has died or was stopped, or nobody took it up."""

@@ -61,6 +61,12 @@ def find(connection: Connection, key_digest: str) -> KeyRecord | None:
     return _record(row, min(end for end in (row.former_until, row.expires_at) if end is not None))
 
 
+def find_by_id(connection: Connection, key_id: uuid.UUID) -> KeyRecord | None:
+    """Look a key and its owner up by the key's id, for what goes on when its request is over."""
+    row = connection.execute(_LOOKUP.where(ApiKey.id == key_id)).first()
+    return None if row is None else _record(row, row.expires_at)
+
+
 def _record(row: Any, expires_at: datetime | None) -> KeyRecord:
     account = Account(
         row.uid, row.username, row.profile_image, row.user_active, row.is_superuser, row.created_at, row.updated_at,

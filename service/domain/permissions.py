@@ -135,16 +135,24 @@ ROUTES: dict[str, Scope | None] = {
     "runs.webhook": Scope.RUN,
     "runs.process": Scope.RUN,
     "runs.predict": Scope.RUN,
+    # Whoever starts a job may see what came of it; ``jobs.Viewer`` keeps it to that, without the scope to read.
+    "jobs.list": Scope.RUN,
+    "jobs.get": Scope.RUN,
+    "jobs.cancel": Scope.RUN,
+    "workflows.start": Scope.RUN,
+    "workflows.status": Scope.RUN,
+    "workflows.stop": Scope.RUN,
 }
 
 #: Routes that name their flow in the path, where a key with a list of flows is judged by it.
 _FLOW_IN_PATH = frozenset({"flows.get", "files.upload", "files.download", "files.image", "files.list"})
 #: What such a key may reach beyond routes without a scope; these apply the list themselves. All else is closed to it.
 OPEN_TO_FLOW_KEYS = _FLOW_IN_PATH | {
-    "flows.list", "mcp.message", "mcp.nothing", "mcp.post", "mcp.project_message", "mcp.project_nothing",
-    "mcp.project_post", "mcp.project_stream", "mcp.stream", "openai.chat_completions", "openai.model",
-    "openai.models", "openai.responses", "projects.download", "projects.get", "projects.list", "runs.advanced",
-    "runs.run", "runs.webhook",
+    "flows.list", "jobs.cancel", "jobs.get", "jobs.list", "mcp.message", "mcp.nothing", "mcp.post",
+    "mcp.project_message", "mcp.project_nothing", "mcp.project_post", "mcp.project_stream", "mcp.stream",
+    "openai.chat_completions", "openai.model", "openai.models", "openai.responses", "projects.download",
+    "projects.get", "projects.list", "runs.advanced", "runs.run", "runs.webhook", "workflows.start",
+    "workflows.status", "workflows.stop",
 }  # fmt: skip
 
 

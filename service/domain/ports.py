@@ -329,6 +329,19 @@ class RunSink(Protocol):
         """Note a run within a second; a stop writes it, a crash may lose it."""
 
 
+class JobCarrier(Protocol):
+    """How it becomes known that jobs wait. Which job runs where, the database alone decides."""
+
+    def room(self) -> int:
+        """How many jobs this process would take up now."""
+
+    def announce(self, job_id: uuid.UUID) -> None:
+        """Say that a job waits. Never blocks, and may be missed: whoever has room looks each second."""
+
+    def close(self) -> None:
+        """Take nothing more; finish what runs here, or give it back."""
+
+
 class MessageSink(Protocol):
     """Where the messages of runs are written."""
 

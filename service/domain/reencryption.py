@@ -12,19 +12,35 @@ from sqlalchemy.orm import Session
 
 from service.domain.errors import NotDecryptable
 from service.domain.ports import Vault
+from service.storage.base import Base
+from service.storage.jobs import Job
 from service.storage.mcp_servers import McpServer
 from service.storage.secrets import SecretCheck
 from service.storage.variables import Variable
 
 BATCH = 100
-Encrypted = type[Variable] | type[McpServer]
-#: What holds values that the server's secret opens.
-ENCRYPTED: tuple[Encrypted, ...] = (Variable, McpServer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A column with encrypted values, and what names one that cannot be opened."""
+
+    model: type[Base]
+    id: Any
+    ciphertext: Any
+    name: Any
+
+
+_PLACES = (
+    _Place(Variable, Variable.id, Variable.ciphertext, Variable.name),
+    _Place(McpServer, McpServer.id, McpServer.ciphertext, McpServer.name),
+    _Place(Job, Job.id, Job.request, Job.id),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far it is; ``broken`` are names of what opens with no known secret."""
+    """How far it is; ``broken`` are names, and ids of jobs, of what opens with no known secret."""
 
     done: int
     left: int
@@ -48,44 +64,36 @@ def reencrypt(
     """
     done = 0
     broken: list[str] = []
-    for model in ENCRYPTED:
+    for place in _PLACES:
         after: uuid.UUID | None = None
         while True:
             with open_session() as session:
-                rows = _next(session, model, key_id, after)
-                if not rows:
-                    break
-                for row in rows:
-                    done += _renewed(session, vault, model, row, broken)
+                rows = _next(session, place, key_id, after)
+                done += _renew(session, place, vault, rows, broken)
                 session.commit()
-                tell(Progress(done, left(session, key_id) - len(broken), tuple(broken)))
+                progress = Progress(done, left(session, key_id) - len(broken), tuple(broken))
+            if not rows:
+                break
+            tell(progress)
             after = rows[-1].id
-    with open_session() as session:
-        return Progress(done, left(session, key_id) - len(broken), tuple(broken))
+    return progress
 
 
-def _renewed(session: Session, vault: Vault, model: Encrypted, row: Any, broken: list[str]) -> int:
-    """Encrypt one value anew; returns 1, or 0 where it does not open or was changed meanwhile."""
-    try:
-        fresh = vault.encrypt(vault.decrypt(row.ciphertext))
-    except NotDecryptable:
-        broken.append(row.name)
-        return 0
-    same = (model.id == row.id, model.ciphertext == row.ciphertext)
-    return len(session.execute(update(model).where(*same).values(ciphertext=fresh).returning(model.id)).all())
+def texts(session: Session) -> list[str]:
+    """Every value that is stored encrypted, as it is stored."""
+    return [
+        text
+        for place in _PLACES
+        for text in session.scalars(select(place.ciphertext).where(place.ciphertext.is_not(None)))
+    ]
 
 
 def left(session: Session, key_id: str) -> int:
     """Count the values that another secret than that of ``key_id`` encrypted."""
     return sum(
-        session.scalar(select(func.count()).select_from(model).where(_foreign(model, key_id))) or 0
-        for model in ENCRYPTED
+        session.scalar(select(func.count()).select_from(place.model).where(_foreign(place, key_id))) or 0
+        for place in _PLACES
     )
-
-
-def texts(session: Session) -> list[str]:
-    """Return everything that is encrypted."""
-    return [text for model in ENCRYPTED for text in session.scalars(select(model.ciphertext))]
 
 
 def forget_others(session: Session, key_id: str) -> None:
@@ -93,12 +101,29 @@ def forget_others(session: Session, key_id: str) -> None:
     session.execute(delete(SecretCheck).where(SecretCheck.key_id != key_id))
 
 
-def _next(session: Session, model: Encrypted, key_id: str, after: uuid.UUID | None) -> Sequence[Any]:
-    query = select(model.id, model.name, model.ciphertext).where(_foreign(model, key_id)).order_by(model.id)
+def _renew(session: Session, place: _Place, vault: Vault, rows: Sequence[Any], broken: list[str]) -> int:
+    """Encrypt a batch anew; returns how many, and adds the names of those that do not open."""
+    done = 0
+    for row in rows:
+        try:
+            fresh = vault.encrypt(vault.decrypt(row.ciphertext))
+        except NotDecryptable:
+            broken.append(str(row.name))
+            continue
+        same = (place.id == row.id, place.ciphertext == row.ciphertext)
+        change = update(place.model).where(*same).values({place.ciphertext: fresh}).returning(place.id)
+        done += len(session.execute(change).all())
+    return done
+
+
+def _next(session: Session, place: _Place, key_id: str, after: uuid.UUID | None) -> Sequence[Any]:
+    columns = place.id, place.name.label("name"), place.ciphertext.label("ciphertext")
+    query = select(*columns).where(_foreign(place, key_id)).order_by(place.id)
     if after is not None:
-        query = query.where(model.id > after)
+        query = query.where(place.id > after)
     return session.execute(query.limit(BATCH)).all()
 
 
-def _foreign(model: Encrypted, key_id: str) -> ColumnElement[bool]:
-    return model.ciphertext.not_like(f"kt1:{key_id}:%")
+def _foreign(place: _Place, key_id: str) -> ColumnElement[bool]:
+    foreign: ColumnElement[bool] = place.ciphertext.not_like(f"kt1:{key_id}:%")
+    return foreign

@@ -19,6 +19,7 @@ from service.domain import variables
 from service.domain.errors import FlowInvalid, NotFound, RunCancelled, RunTooLarge, TooBusy, TooManyAttempts
 from service.domain.files import OwnersUploads
 from service.domain.messages import DatabaseHistory
+from service.domain.permissions import Rights
 from service.domain.ports import (
     BoundFlow,
     CompiledFlow,
@@ -40,6 +41,7 @@ from service.storage.base import utc_now
 from service.storage.flows import Flow
 
 _MOST_COMPILED = 256
+TOO_MANY_RUNS = "This API key has as many runs going on as it may. Please try again later."
 
 # Built once: putting a statement together costs more than running it.
 _MINE = select(Flow.id, Flow.version_token).where(Flow.user_id == bindparam("owner"))
@@ -52,7 +54,8 @@ _BY_ID, _BY_ENDPOINT, _BY_NAME = (
 class RunRequest:
     """What a caller asks of a flow.
 
-    ``variables`` are the values of ``X-LANGFLOW-GLOBAL-VAR-*`` headers; they are used and forgotten.
+    ``variables`` are the values of ``X-LANGFLOW-GLOBAL-VAR-*`` headers; they are used and forgotten. A run in the
+    ``background`` keeps all of this encrypted until it has ended.
     ``payload`` is the body of a webhook's request.
     """
 
@@ -63,6 +66,7 @@ class RunRequest:
     tweaks: Mapping[str, Any] = field(default_factory=dict)
     session_id: str | None = None
     stream: bool = False
+    background: bool = False
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     payload: str | None = field(default=None, repr=False)
 
@@ -101,12 +105,29 @@ class KeySlot:
         """
         token = self.store.enter(self.subject, self.most, self.lease)
         if token is None:
-            raise TooManyAttempts(1, "This API key has as many runs going on as it may. Please try again later.")
+            raise TooManyAttempts(1, TOO_MANY_RUNS)
         return token
 
     def leave(self, token: str) -> None:
         """Give a place back."""
         self.store.leave(self.subject, token)
+
+    def look(self) -> None:
+        """Refuse what would be refused now, without keeping a place.
+
+        Raises:
+            TooManyAttempts: all are taken.
+        """
+        self.leave(self.enter())
+
+
+def slot_of(rights: Rights | None, key_id: uuid.UUID | None, store: LimitStore, run_timeout: float) -> KeySlot | None:
+    """Return what holds the runs of a key to their number; None: there is no such limit."""
+    most = rights.max_parallel if rights is not None else None
+    if most is None:
+        return None
+    # Whoever dies in a run gives its place back by the end of the lease.
+    return KeySlot(store, f"runs:{key_id}", most, run_timeout * 2 + 60)
 
 
 @dataclass(frozen=True, slots=True)

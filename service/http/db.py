@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from service.adapters.refusals import RefusalLog
     from service.adapters.run_log import RunLog
     from service.adapters.usage import UsageCounter
+    from service.background import Background
     from service.domain.mcp_shapes import Shapes
     from service.domain.runs import FlowRunner
 
@@ -77,10 +78,12 @@ class Services:
     mcp_calls: OpenCalls
     #: Counted in this process: they keep its threads for others.
     mcp_places: LocalLimits
+    jobs: Background
     now: Callable[[], datetime]
 
     def close(self) -> None:
         """Write what is still in memory, and close every connection."""
+        self.jobs.close()
         self.messages.close()
         self.run_log.close()
         self.usage.close()

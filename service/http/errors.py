@@ -51,6 +51,7 @@ STATUS: tuple[tuple[type[errors.DomainError], int], ...] = (
 def install(app: Flask) -> None:
     """Answer every kind of failure in the API's own shape."""
     app.register_error_handler(errors.DomainError, answer)
+    app.register_error_handler(Worded, _worded)
     app.register_error_handler(HTTPException, of_http)
     app.register_error_handler(OperationalError, of_database)
     app.register_error_handler(Exception, unexpected)
@@ -59,6 +60,25 @@ def install(app: Flask) -> None:
 def status_of(error: errors.DomainError) -> int:
     """Return the status that a domain error answers with."""
     return next(status for kind, status in STATUS if isinstance(error, kind))
+
+
+def status_of_kind(kind: str) -> int:
+    """Return the status of an error whose class has this name; 500 for what nobody expected."""
+    known = getattr(errors, kind, None)
+    return next((status for one, status in STATUS if known is not None and issubclass(known, one)), 500)
+
+
+class Worded(Exception):
+    """A refusal in words that one family of routes alone uses.
+
+    Args:
+        status: of the answer.
+        detail: its ``detail``.
+    """
+
+    def __init__(self, status: int, detail: object) -> None:
+        super().__init__(status)
+        self.status, self.detail = status, detail
 
 
 def detail_of(error: errors.DomainError) -> object:
@@ -101,6 +121,12 @@ def answer(error: errors.DomainError) -> Response:
         response.headers["Retry-After"] = "1"
     if isinstance(error, errors.Forbidden) and error.code:
         response.headers["x-langflow-error-code"] = error.code
+    return response
+
+
+def _worded(error: Worded) -> Response:
+    response = jsonify({"detail": error.detail})
+    response.status_code = error.status
     return response
 
 

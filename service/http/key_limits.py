@@ -13,6 +13,7 @@ from datetime import timedelta
 from flask import Response, g
 from werkzeug.http import http_date
 
+from service.domain import runs
 from service.domain.errors import TooManyAttempts
 from service.domain.identity import Identity
 from service.domain.ports import Standing
@@ -43,12 +44,8 @@ def count(identity: Identity, own: Services) -> None:
 
 
 def slot_of(identity: Identity, own: Services) -> KeySlot | None:
-    """Return what holds the runs of a key to their number; None: there is no such limit."""
-    most = identity.rights.max_parallel if identity.rights is not None else None
-    if most is None:
-        return None
-    # Whoever dies in a run gives its place back by the end of the lease.
-    return KeySlot(own.run_limits, f"runs:{identity.key_id}", most, own.settings.run_timeout * 2 + 60)
+    """Return what holds the runs of a caller's key to their number; None: there is no such limit."""
+    return runs.slot_of(identity.rights, identity.key_id, own.run_limits, own.settings.run_timeout)
 
 
 def warn_of_end(identity: Identity, own: Services) -> None:

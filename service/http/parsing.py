@@ -28,6 +28,7 @@ _KINDS = {
     "Not a valid datetime.": ("datetime_parsing", "Input should be a valid datetime"),
     "Not a valid UUID.": ("uuid_parsing", "Input should be a valid UUID"),
     "Invalid input type.": ("model_attributes_type", "Input should be a valid dictionary or object"),
+    "Unknown field.": ("extra_forbidden", "Extra inputs are not permitted"),
     "Field may not be null.": ("null_not_allowed", "Input should not be null"),
 }
 _PLACES = {"json": "body", "form": "body", "files": "body", "json_or_form": "body"}
@@ -171,7 +172,8 @@ def _finite(text: str) -> float:
 
 
 def _collect(content: Any, loc: tuple[str | int, ...], found: list[Problem]) -> None:
-    if isinstance(content, dict) and "kind" not in content:
+    # A field of the body may be called "kind" as well; what is wrong with it is a list.
+    if isinstance(content, dict) and not isinstance(content.get("kind"), str):
         for key, below in content.items():
             _collect(below, loc if key == "_schema" else (*loc, key), found)
     elif isinstance(content, list):

@@ -19,6 +19,7 @@ from service.domain.ports import Event
 from service.domain.runs import Running
 from service.http.answers import spaced
 from service.http.errors import detail_of, status_of
+from service.http.schemas.workflows import outputs_of
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +148,21 @@ def _text(name: str, data: object) -> bytes:
     return spaced({"event": name, "data": data}).encode("utf-8", "replace")
 
 
+def _workflow(name: str, data: object) -> bytes:
+    """An event of a v2 workflow; the result is an ``output`` for each component, and then a bare ``end``."""
+    if name != "end":
+        return _data(name, data)
+    result: Any = data
+    outputs = [_data("output", output) for output in outputs_of(result["result"]["outputs"])]
+    return b"".join([*outputs, _data("end", {})])
+
+
+def _data(name: str, data: object) -> bytes:
+    return b"data: " + _text(name, data) + b"\n\n"
+
+
+_WORKFLOW = ("text/event-stream", _workflow, b": still running\n\n")
+
 #: By what a client asks for: content type, encoding, heartbeat. An empty line says nothing in any of them.
 _FORMATS: dict[str, tuple[str, Encode, bytes]] = {
     "langflow": ("text/event-stream", _langflow, b"\n"),
@@ -171,7 +187,15 @@ def wanted_format(request: Request) -> str:
 
 def streamed(running: Running, session_id: str, form: str, heartbeat: float) -> Response:
     """The answer that shows a run while it runs."""
-    kind, encode, pulse = _FORMATS[form]
+    return _answer(running, session_id, heartbeat, *_FORMATS[form])
+
+
+def workflow_stream(running: Running, session_id: str, heartbeat: float) -> Response:
+    """The same, as Langflow's v2 workflows have it."""
+    return _answer(running, session_id, heartbeat, *_WORKFLOW)
+
+
+def _answer(running: Running, session_id: str, heartbeat: float, kind: str, encode: Encode, pulse: bytes) -> Response:
     pump = Pump(running, session_id, heartbeat, encode, pulse)
     return answered(pump, kind)
 

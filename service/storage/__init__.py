@@ -4,6 +4,7 @@ from service.storage.audit import AuditEvent
 from service.storage.base import Base
 from service.storage.files import UploadedFileRow
 from service.storage.flows import Flow, Project
+from service.storage.jobs import Job
 from service.storage.keys import ApiKey, KeyUsage
 from service.storage.limits import LimitLease, LimitWindow
 from service.storage.mcp import McpCall, McpMail, McpStream
@@ -19,6 +20,7 @@ __all__ = [
     "AuditEvent",
     "Base",
     "Flow",
+    "Job",
     "KeyUsage",
     "LimitLease",
     "LimitWindow",

@@ -49,7 +49,7 @@ USER, NEWCOMER, KEY, VARIABLE = Thing("user"), Thing("newcomer"), Thing("key"), 
 FLOW, ENDPOINT, PROJECT = Thing("flow"), Thing("endpoint"), Thing("project")
 PUBLIC_FLOW, OTHER_PROJECT, PROJECT_WITH_FLOW = Thing("public_flow"), Thing("other_project"), Thing("project")
 FILE, FLOW_FILE = Thing("file"), Thing("flow_file")
-SERVER = Thing("server")
+SERVER, JOB = Thing("server"), Thing("job")
 SESSION, MESSAGE = Thing("session"), Thing("message")
 #: A name that nothing has yet; another one at each call.
 NEW = Thing("new")
@@ -64,6 +64,7 @@ ARGUMENTS: dict[str, Thing | str] = {
     "file_id": FILE,
     "file_name": FLOW_FILE,
     "flow_id": FLOW,
+    "job_id": JOB,
     "key_id": KEY,
     "message_id": MESSAGE,
     "model_id": FLOW,
@@ -218,6 +219,12 @@ SAMPLES: dict[Route, Sample] = {
     ("POST", "runs.run"): Sample(_RUN),
     ("POST", "runs.advanced"): Sample({"inputs": [{"input_value": "Hello"}]}),
     ("POST", "runs.webhook"): Sample({"any": "thing"}),
+    ("GET", "jobs.list"): Sample(query={"flow_id": FLOW}),
+    ("GET", "jobs.get"): Sample(),
+    ("POST", "jobs.cancel"): Sample(),
+    ("POST", "workflows.start"): Sample({"flow_id": FLOW, "input_value": "Hello", "mode": "background"}),
+    ("GET", "workflows.status"): Sample(query={"job_id": JOB}),
+    ("POST", "workflows.stop"): Sample({"job_id": JOB}),
     ("POST", "runs.process"): Sample({}, status=400),
     ("POST", "runs.predict"): Sample({}, status=400),
     ("GET", "pages.static"): Sample(),
@@ -549,6 +556,11 @@ def _message(owner: Owner) -> str:
     return str(found[0]["id"])
 
 
+def _job(owner: Owner) -> str:
+    body = {"input_value": owner.mark, "background": True}
+    return str(owner.make("POST", f"/v1/run/{owner['flow']}", json=body)["id"])
+
+
 def _key(owner: Owner) -> str:
     return str(owner.make("POST", "/v1/api_key/", json={"name": owner.new_name()})["id"])
 
@@ -570,6 +582,7 @@ FACTORIES: dict[str, Callable[[Owner], str]] = {
     "file": _file,
     "session": _session,
     "message": _message,
+    "job": _job,
 }
 
 

@@ -69,6 +69,7 @@ MAY_SET: dict[Route, set[str]] = {
     ("PATCH", "mcp_projects.update"): {
         "flow.mcp_enabled", "flow.action_name", "flow.action_description", "flow.updated_at",
     },
+    ("POST", "workflows.start"): {"message.session_id", "job.idempotency_key"},
     ("POST", "pages.sign_in"): {"user.last_login_at", "user.updated_at"},
     ("POST", "pages.logout"): {"session_token"},
     ("POST", "pages.upload_flow"): _FLOW,

@@ -67,7 +67,8 @@ _TIME = re.compile(r"Expires=[^;]+|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\
 FILTERS = {
     "flow_id": "flow", "folder_id": "project", "project_id": "project", "parent_id": "project", "user_id": "user",
     "owner_id": "user", "username": "username", "search": "username", "session_id": "session", "key_id": "key",
-    "api_key_id": "key", "variable_id": "variable", "message_id": "message", "file_id": "file",
+    "api_key_id": "key", "variable_id": "variable", "message_id": "message", "file_id": "file", "job_id": "job",
+    "cursor": "job",
     "endpoint_name": "endpoint",
 }  # fmt: skip
 

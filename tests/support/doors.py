@@ -136,9 +136,7 @@ class House:
 
     def close(self) -> None:
         """Give everything back."""
-        self.services.usage.close()
-        self.services.keys.close()
-        self.services.engine.dispose()
+        self.services.close()
 
 
 class Houses:

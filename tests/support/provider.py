@@ -42,7 +42,8 @@ class Provider:
     Args:
         pieces: the answer; a stream sends one chunk for each.
         failures: used up first, one for each request: a status, ``"cut"``, ``"slow"``, ``"garbage"``,
-            ``"drip"`` (signs of life, and never an answer) or ``"error"`` (in the middle of a stream).
+            ``"drip"`` (signs of life, and never an answer), ``"hold"`` (signs of life until ``go_on``, then the
+            answer) or ``"error"`` (in the middle of a stream).
         reason: the provider's words in a failure.
         retry_after: the header of a failure.
         headers: more of them.
@@ -99,6 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.provider.go_on.wait(30)
             elif failure == "drip":
                 self._drip(stream=bool(body.get("stream")))
+            elif failure == "hold":
+                self._hold(body)
             elif self._is_message() and failure != "cut":
                 self._message(_as_openai(body), stream=bool(body.get("stream")), cut=failure)
             elif body.get("stream"):
@@ -118,6 +121,17 @@ class _Handler(BaseHTTPRequestHandler):
             if self.provider.go_on.wait(0.01):
                 return
             self.wfile.write(ping if stream else b" ")
+
+    def _hold(self, body: Json) -> None:
+        """Blanks in front of a JSON text belong to it; and whoever hangs up is noticed."""
+        self._begin("application/json")
+        for _ in range(6000):
+            self.wfile.write(b" ")
+            if self.provider.go_on.wait(0.01):
+                break
+        message: Json = {"role": "assistant", "content": "".join(self._pieces(body)), "refusal": None}
+        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+        self.wfile.write(json.dumps(_completion(body, "chat.completion", [choice]) | {"usage": USAGE}).encode())
 
     def _is_message(self) -> bool:
         return self.path.partition("?")[0].endswith("/messages")

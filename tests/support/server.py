@@ -65,6 +65,15 @@ class Process:
         self._process.stdout.close()
         return status
 
+    def kill(self) -> None:
+        """End it as a host does that loses its power."""
+        self._process.kill()
+        self._process.wait(60)
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM, and do not wait."""
+        self._process.send_signal(signal.SIGTERM)
+
     @property
     def _ended(self) -> bool:
         return not self._reader.is_alive() and self._process.poll() is not None

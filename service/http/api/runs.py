@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 
 from flask import Request, Response, jsonify, request
 
 from service.domain import runs
-from service.domain.errors import DomainError, Invalid, NotFound, Problem, Rejected
+from service.domain.errors import Invalid, NotFound, Problem, Rejected
 from service.domain.ports import RunInput
 from service.http.answers import json_answer
+from service.http.api.jobs import accepted
 from service.http.db import services
 from service.http.parsing import Blueprint, flag, global_variables, load, read_json
-from service.http.running import prepared_run
+from service.http.running import in_background, prepared_run
 from service.http.schemas.runs import AdvancedBodySchema, RunBodySchema
 from service.http.streaming import streamed, wanted_format
 
-log = logging.getLogger(__name__)
 blueprint = Blueprint("runs", __name__, url_prefix="/api/v1", description="Run flows")
 
 _DEPRECATED = "The /process endpoint is deprecated and will be removed in a future version. Please use /run instead."
@@ -28,9 +27,14 @@ _run_body, _advanced_body = RunBodySchema(), AdvancedBodySchema()
 @blueprint.doc(requestBody={"content": {"application/json": {"schema": RunBodySchema}}})
 @blueprint.response(200)
 def run(flow_id: str) -> Response:
-    """Run a flow by id or endpoint name; ``?stream=true`` answers with events as they happen."""
+    """Run a flow by id or endpoint name.
+
+    ``?stream=true`` answers with events as they happen, ``?background=true`` at once with the address of a job.
+    """
     asked = _asked(request)
     form = wanted_format(request)
+    if asked.background:
+        return accepted(in_background(flow_id, asked))
     prepared = prepared_run(flow_id, asked)
     if asked.stream:
         heartbeat = services().settings.heartbeat_seconds
@@ -59,18 +63,15 @@ def advanced(flow_id: str) -> Response:
 @blueprint.post("/webhook/<flow_id>", endpoint="webhook")
 @blueprint.response(202)
 def webhook(flow_id: str) -> Response:
-    """Start a run that nobody waits for; what comes of it is in the log."""
+    """Start a run that nobody waits for; what comes of it is in the list of jobs."""
     if not request.get_data(cache=True):
         raise Rejected("Request body is empty. You should provide a JSON payload containing the flow ID.")
     payload = request.get_data(cache=True).decode("utf-8", "replace")
     asked = runs.RunRequest(session_id=f"webhook-{uuid.uuid4()}", output_type="any", payload=payload)
-    prepared = prepared_run(flow_id, asked)
-    # Started here, so that a key with too many runs is told so; what happens on the way is in the log.
-    running = runs.events(prepared, asked)
-    runs.in_background(lambda: _log_failure(running, prepared.flow_id))
-    accepted = jsonify({"message": "Task started in the background", "status": "in progress"})
-    accepted.status_code = 202
-    return accepted
+    in_background(flow_id, asked)
+    started = jsonify({"message": "Task started in the background", "status": "in progress"})
+    started.status_code = 202
+    return started
 
 
 @blueprint.post("/process/<path:flow_id>", endpoint="process")
@@ -91,6 +92,10 @@ def predict(flow_id: str) -> None:
 
 def _asked(request: Request) -> runs.RunRequest:
     body = load(_run_body, read_json(request))
+    # The query decides; Langflow's SDK for Python says it in the body alone.
+    stream, background = flag("stream", default=body["stream"]), body["background"] or flag("background")
+    if stream and background:
+        raise Invalid.field("Value error, a run is streamed or in the background", "query", "background")
     return runs.RunRequest(
         input_value=body.get("input_value"),
         input_type=body["input_type"],
@@ -98,16 +103,7 @@ def _asked(request: Request) -> runs.RunRequest:
         output_component=body.get("output_component"),
         tweaks=body["tweaks"],
         session_id=body.get("session_id"),
-        # The query decides; Langflow's SDK for Python says it in the body alone.
-        stream=flag("stream", default=body["stream"]),
+        stream=stream,
+        background=background,
         variables=global_variables(request),
     )
-
-
-def _log_failure(running: runs.Running, flow_id: uuid.UUID) -> None:
-    try:
-        runs.finished(running)
-    except DomainError as error:
-        log.warning("a run started by a webhook of flow %s failed: %s", flow_id, error)
-    except Exception:
-        log.exception("a run started by a webhook of flow %s failed unexpectedly", flow_id)

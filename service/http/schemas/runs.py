@@ -27,12 +27,15 @@ class RunBodySchema(WireSchema):
     tweaks = fields.Dict(keys=fields.String(), load_default=dict)
     session_id = Text(longest=255)
     stream = Flag(load_default=False)
+    background = Flag(load_default=False)
 
     @pre_load
     def unwrap(self, data: Any, **kwargs: Any) -> Any:
         """Take 1.13's ``{"input_request": {...}}`` too, and drop nulls."""
         inner = data.get("input_request") if isinstance(data, dict) else None
         body = inner if isinstance(inner, dict) else data
+        if isinstance(inner, dict) and "background" in data:
+            body = {"background": data["background"], **inner}
         return {name: value for name, value in body.items() if value is not None} if isinstance(body, dict) else body
 
 
