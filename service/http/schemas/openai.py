@@ -18,21 +18,27 @@ _LONGEST_INPUT = 1_000_000
 _MOST_METADATA = 16
 _TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
 _NO_FORMAT = "The flow decides about the format."
+_NOT_YOURS = "The flow has used its tools already. A list of messages ends with what the user says next."
 _text = Text(longest=_LONGEST_INPUT)
 
 
 class UserText(fields.Field[str]):
     """What the user says: a text, or the last message of the user in a list of messages.
 
-    The messages before it are not read: a flow has a memory of its own.
+    The messages before it are not read: a flow has a memory of its own. A tool's result behind it is refused: a
+    client that took a ``function_call`` for its own task would have the flow answer one question again and again.
     """
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         if not isinstance(value, list):
             return str(_text.deserialize(value))
         for message in reversed(value):
-            if isinstance(message, dict) and message.get("role") == "user":
+            if not isinstance(message, dict):
+                continue
+            if message.get("role") == "user":
                 return str(_text.deserialize(_content(message.get("content"))))
+            if _is_of_tool(message):
+                raise ValidationError({"kind": "tools_not_supported", "text": _NOT_YOURS})
         raise ValidationError({"kind": "invalid_value", "text": "There is no message with the role user."})
 
 
@@ -111,6 +117,11 @@ class CompletionBodySchema(OpenAISchema):
     n = Unsupported("There is one answer to a request.", 1)
     response_format = Unsupported(_NO_FORMAT, {"type": "text"})
     modalities = Unsupported("Answers are text.", ["text"])
+
+
+def _is_of_tool(message: dict[Any, Any]) -> bool:
+    """True for a tool's result, in the words of either of OpenAI's APIs."""
+    return message.get("role") in ("tool", "function") or str(message.get("type")).endswith("_output")
 
 
 def _content(content: Any) -> Any:

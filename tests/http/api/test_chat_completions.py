@@ -121,6 +121,10 @@ def test_a_client_that_goes_away_stops_the_run(chatting: Api, provider: Provider
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "no messages": ({"messages": None}, "messages", "missing_required_parameter"),
     "tools": ({"tools": [{"type": "function"}]}, "tools", "tools_not_supported"),
+    "a tool's result": (
+        {"messages": [*HELLO, {"role": "tool", "tool_call_id": "c", "content": "42"}]}, "messages",
+        "tools_not_supported",
+    ),
     "functions": ({"functions": [{"name": "f"}]}, "functions", "unsupported_parameter"),
     "two answers": ({"n": 2}, "n", "unsupported_parameter"),
     "a format": ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),

@@ -86,22 +86,32 @@ def test_what_the_flow_decides_about_may_be_sent(mine: Api) -> None:
     assert ask(mine, **ignored).status_code == 200
 
 
-ITEMS = {
-    "a text": [{"role": "user", "content": "Hello"}],
-    "parts": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}],
-    "two parts": [{"role": "user", "content": [{"type": "input_text", "text": "Hello"},
-                                               {"type": "input_text", "text": "World"}]}],
-    "a conversation": [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "No"},
-                       {"role": "assistant", "content": [{"type": "output_text", "text": "Yes"}]},
-                       {"role": "user", "content": "Hello"}],
+ITEMS: dict[str, tuple[list[Any], str]] = {
+    "a text": ([{"role": "user", "content": "Hello"}], "Hello"),
+    "parts": ([{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}], "Hello"),
+    "two parts": (
+        [{"role": "user", "content": [{"type": "input_text", "text": "Hello"},
+                                      {"type": "input_text", "text": "World"}]}],
+        "Hello\nWorld",
+    ),
+    "a conversation": (
+        [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "No"},
+         {"role": "assistant", "content": [{"type": "output_text", "text": "Yes"}]},
+         {"role": "user", "content": "Hello"}],
+        "Hello",
+    ),
+    "a conversation with a tool": (
+        [{"role": "user", "content": "No"}, {"type": "function_call_output", "call_id": "c", "output": "42"},
+         {"role": "user", "content": "Hello"}],
+        "Hello",
+    ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("items", ITEMS.values(), ids=ITEMS.keys())
-def test_a_list_of_messages_says_what_its_last_one_of_the_user_says(mine: Api, items: list[Any]) -> None:
+@pytest.mark.parametrize(("items", "said"), ITEMS.values(), ids=ITEMS.keys())
+def test_a_list_of_messages_says_what_its_last_one_of_the_user_says(mine: Api, items: list[Any], said: str) -> None:
     echo(mine)
-    expected = "Hello\nWorld" if len(items[0]["content"]) == 2 else "Hello"
-    assert checked_response(ask(mine, items).json).output_text == expected
+    assert checked_response(ask(mine, items).json).output_text == said
 
 
 def test_a_header_names_a_value_for_one_run(lite_caller: Api, provider: Provider) -> None:

@@ -37,6 +37,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         {"model": "flow", "input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input", "invalid_type",
     ),
     "a message without content": ({"model": "flow", "input": [{"role": "user"}]}, "input", "invalid_type"),
+    "a tool's result": (
+        {"model": "flow", "input": [{"role": "user", "content": "x"},
+                                    {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+                                    {"type": "function_call_output", "call_id": "c", "output": "42"}]},
+        "input", "tools_not_supported",
+    ),
     "tools": ({"model": "flow", "input": "x", "tools": [{"type": "function"}]}, "tools", "tools_not_supported"),
     "background": ({"model": "flow", "input": "x", "background": True}, "background", "unsupported_parameter"),
     "store": ({"model": "flow", "input": "x", "store": False}, "store", "unsupported_value"),
