@@ -56,7 +56,7 @@ OTHER_NAMES = {"flow": ("flow", "endpoint", "session"), "session": ("session", "
 Answer = tuple[int, str]
 
 #: Headers that no two answers need to share.
-OF_THE_MOMENT = {"Content-Length", "Date"}
+OF_THE_MOMENT = {"Content-Length", "Date", "X-Request-ID"}
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SECRET = re.compile(r"(sk-|kta_|ktr_)[\w-]{8,}")
 _OF_OPENAI = re.compile(r"\b(resp|msg|chatcmpl)[_-][0-9a-f]{32}|\"created(_at)?\": ?\d+")
