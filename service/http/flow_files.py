@@ -19,6 +19,7 @@ from service.http.schemas.flows import NewFlowSchema
 from service.http.schemas.projects import NewProjectSchema
 
 MOST_FILES = 500
+_NO_TIME = (1980, 1, 1, 0, 0, 0)
 _RAW = frozenset({"application/octet-stream", "application/zip"})
 
 
@@ -144,10 +145,12 @@ def _loaded(document: Any) -> dict[str, Any]:
 def _zipped(bodies: list[dict[str, Any]]) -> bytes:
     buffer = io.BytesIO()
     names: set[str] = set()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for body in bodies:
             stem = re.sub(r"[^\w .()-]", "_", body["name"]).strip(". ") or "flow"
             name = stem if stem not in names else f"{stem} {body['id']}"
             names.add(name)
-            archive.writestr(f"{name}.json", json.dumps(body, indent=2, ensure_ascii=False))
+            # Without the time of day: the same flows make the same file.
+            entry = zipfile.ZipInfo(f"{name}.json", _NO_TIME)
+            archive.writestr(entry, json.dumps(body, indent=2, ensure_ascii=False), zipfile.ZIP_DEFLATED)
     return buffer.getvalue()

@@ -43,6 +43,8 @@ def problem(place: str, kind: str, text: str) -> Json:
 
 ONCE = "Langflow lists each problem of a flow twice."
 NO_POSITION = "The message is not pydantic's: it does not say which character is wrong."
+AS_A_LIST = "Whatever is wrong with a body is told as a list of fields."
+NO_RECORDS = "A run leaves its messages, and one row without contents."
 SLASHES = "Both slash forms of a collection are served alike."
 ENDPOINT = "Value error, Endpoint name must contain only letters, numbers, hyphens, and underscores"
 
@@ -66,6 +68,23 @@ DIFFERENCES = {
     "flows.create.baddata": Ours(422, problem("body.data", "value_error", "Value error, Flow must have nodes"), ONCE),
     "flows.create.noname": Ours(422, problem("body.name", "missing", "Field required"), ONCE),
     "flows.get.badid": Ours(422, problem("path.flow_id", "uuid_parsing", "Input should be a valid UUID"), ONCE),
+    "projects.create.emoji": Ours(
+        201, RECORDED["projects.create"]["answer"], "A name is text; tools of MCP are named in ASCII whatever it is.",
+    ),
+    "projects.get.badid": Ours(
+        422, problem("path.project_id", "uuid_parsing", "Input should be a valid UUID"), NO_POSITION,
+    ),
+    "folders.list": Ours(200, RECORDED["projects.list"]["answer"], "A redirect may lose the key."),
+    "mcp.servers.none": Ours(200, {"items": []}, "MCP's policy lets anybody ask; nobody in particular has none."),
+    "mcp.servers.create.othername": Ours(
+        422, problem("body.name", "value_error", "Value error, the name of a server is that of the path"), AS_A_LIST,
+    ),
+    "mcp.servers.patch.newmask": Ours(
+        422, problem("body.headers", "value_error", "Value error, the mask stands for no stored value"), AS_A_LIST,
+    ),
+    "monitor.builds": Ours(404, {"detail": "Not Found"}, NO_RECORDS),
+    "monitor.transactions": Ours(404, {"detail": "Not Found"}, NO_RECORDS),
+    "monitor.traces": Ours(404, {"detail": "Not Found"}, NO_RECORDS),
     "run.badinputtype": Ours(
         422, problem("body.input_type", "value_error", "Value error, Input should be one of 'chat', 'text', 'any'"),
         "Langflow puts the default in place of a wrong value, and says nothing.",
@@ -122,12 +141,13 @@ class Replay:
 
     def _remember(self, tag: str, response: TestResponse) -> None:
         body = response.get_json(silent=True)
-        ids = {"users.create": "user", "flows.create": "flow", "var.create.generic": "generic",
-               "var.create.credential": "credential"}  # fmt: skip
+        ids = {"users.create": "user", "flows.create": "flow", "projects.create": "project",
+               "var.create.generic": "generic", "var.create.credential": "credential"}  # fmt: skip
         if tag == "session.cookie":
             self.names["admin"] = body["user"]["id"]
         elif tag in ids:
             self.names[ids[tag]] = body["id"]
+            self.names |= {"default": body["folder_id"]} if tag == "flows.create" else {}
         elif tag in {"login.ok", "refresh.cookie"}:
             self.secrets |= {"token": body["access_token"], "refresh token": body["refresh_token"]}
         elif tag == "login.newuser":
@@ -171,13 +191,13 @@ def summary(response: TestResponse, names: dict[str, str]) -> Json:
         return {"events": [json.loads(frame)["event"] for frame in response.text.split("\n\n") if frame]}
     if response.data.startswith(b"PK\x03\x04"):
         return {"zip": True}
-    if not response.data:
+    body = response.json if response.data else None
+    if body is None:
         return {}
-    body = response.json
-    if isinstance(body, list) and isinstance(body[0], str):
+    if isinstance(body, list) and body and isinstance(body[0], str):
         return {"texts": True}
     if isinstance(body, list):
-        return {"items": sorted(body[0])}
+        return {"items": sorted(body[0]) if body else []}
     if list(body) != ["detail"]:
         return {"keys": sorted(body)}
     text = json.dumps(body)

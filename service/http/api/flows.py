@@ -10,7 +10,7 @@ from flask import Response, jsonify, request
 from marshmallow import Schema
 
 from service.domain import examples, flows
-from service.domain.errors import Invalid, NotFound
+from service.domain.errors import Invalid, NotFound, Problem
 from service.http.db import services, session
 from service.http.flow_files import MOST_FILES, archive, given, read_upload, uploaded, without_circles
 from service.http.parsing import Blueprint, count, flag, path_id, read_json
@@ -153,7 +153,7 @@ def _flow_type() -> str | None:
     text = request.args.get("flow_type")
     if text not in (None, *flows.FLOW_TYPES):
         known = " or ".join(f"'{one}'" for one in flows.FLOW_TYPES)
-        raise Invalid.field(f"Input should be {known}", "query", "flow_type", kind="enum")
+        raise Invalid([Problem(("query", "flow_type"), "enum", f"Input should be {known}", {"expected": known})])
     return text
 
 

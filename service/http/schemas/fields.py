@@ -45,6 +45,23 @@ class Text(fields.String):
         return text
 
 
+class Texts(fields.Dict):
+    """Texts by name."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(keys=Text(), values=Text(), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        try:
+            return super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
+        except ValidationError as error:
+            if not isinstance(error.messages, dict):
+                raise
+            # A problem of a text is told at its name, and not one step below.
+            flat = {name: told.get("value", told.get("key")) for name, told in error.messages.items()}
+            raise ValidationError(flat) from None
+
+
 class Flag(fields.Boolean):
     """A JSON boolean; no text or number that looks like one."""
 

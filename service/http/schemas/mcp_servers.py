@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from marshmallow import INCLUDE, Schema, fields
 
-from service.http.schemas.fields import Text
-
-_TEXTS = fields.Dict(keys=Text(), values=Text(), allow_none=True)
+from service.http.schemas.fields import Text, Texts
 
 
 class McpServerSchema(Schema):
@@ -17,6 +15,6 @@ class McpServerSchema(Schema):
 
     command = Text(allow_none=True)
     args = fields.List(Text(), allow_none=True)
-    env = _TEXTS
-    headers = _TEXTS
+    env = Texts(allow_none=True)
+    headers = Texts(allow_none=True)
     url = Text(allow_none=True)

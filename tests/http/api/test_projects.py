@@ -241,6 +241,13 @@ def test_a_project_is_downloaded_as_a_zip_that_an_upload_takes(mine: Api) -> Non
     assert "Copy" in names(mine)
 
 
+def test_a_download_does_not_depend_on_the_time_of_day(mine: Api) -> None:
+    project = made(mine)
+    flow_in(mine, project)
+    with zipfile.ZipFile(io.BytesIO(mine.get(f"/projects/download/{project['id']}").data)) as archive:
+        assert {one.date_time[0] for one in archive.infolist()} == {1980}
+
+
 def test_a_project_is_uploaded_as_json(mine: Api) -> None:
     body = {"folder_name": "From a file", "folder_description": "d", "flows": [{"name": "one", "data": flows.echo()}]}
     answer = mine.post("/projects/upload/", data={"file": (io.BytesIO(json.dumps(body).encode()), "p.json")})
