@@ -63,6 +63,7 @@ _OF_OPENAI = re.compile(r"\b(resp|msg|chatcmpl)[_-][0-9a-f]{32}|\"created(_at)?\
 _NAME = re.compile(r"m[0-9a-f]{16}(-[0-9a-f]{8})?|n[0-9a-f]{32}")
 _TIME = re.compile(
     r"Expires=[^;]+|\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|\+00:00| UTC)?|\d{8}_\d{6}|\"seconds\": [\d.]+"
+    r"|>\d+\.\d{3}<"
 )
 
 #: Everything that might be a filter: the columns that point to another table, and the names in the paths.
