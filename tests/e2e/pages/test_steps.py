@@ -87,6 +87,7 @@ def test_a_key_is_made_used_and_deleted_by_keyboard_alone(house: House, open_pag
     press(page, page.get_by_role("button", name="Delete selected"))
     expect(page.get_by_role("listitem")).to_contain_text("By keyboard")
     press(page, page.get_by_role("button", name="Delete", exact=True))
+    expect(page.get_by_role("status")).to_contain_text("Deleted")
     expect(row(page, "By keyboard")).to_have_count(0)
     assert whoami(house, key) == 403
 
