@@ -52,11 +52,12 @@ def test_curl_sends_tweaks_and_a_global_variable_in_a_header(place: Place) -> No
     place.call("POST", "/flows/", json=flow_with_a_variable())
     answer = curl(
         place, "-X", "POST", f"{place.url}/api/v1/run/of-curl", *JSON, "-H", f"x-api-key: {place.key}",
-        "-H", "X-LANGFLOW-GLOBAL-VAR-SENDER: Robo", "-d", '{"input_value": "Hi", "tweaks": {"Chat Input": '
-        '{"sender_name": "Somebody"}}}',
+        # In a session, whose messages are written before the answer: the other worker may be asked for them.
+        "-H", "X-LANGFLOW-GLOBAL-VAR-SENDER: Robo", "-d", '{"input_value": "Hi", "session_id": "of curl", "tweaks": '
+        '{"Chat Input": {"sender_name": "Somebody"}}}',
     )  # fmt: skip
     assert json.loads(answer)["outputs"][0]["outputs"][0]["results"]["message"]["sender_name"] == "Robo"
-    said = place.call("GET", "/monitor/messages", params={"sender": "User"})
+    said = place.call("GET", "/monitor/messages", params={"sender": "User", "session_id": "of curl"})
     assert said[-1]["sender_name"] == "Somebody"
 
 
