@@ -17,7 +17,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service import __version__, boot, observability
 from service.adapters.job_runner import Workshop
-from service.adapters.key_cache import DataVersionCache, NoCache
+from service.adapters.key_cache import CommitCache, NoCache
 from service.adapters.limits import LocalLimits, SharedLimits
 from service.adapters.limits_database import DatabaseLimits
 from service.adapters.mcp_calls import OpenCalls
@@ -61,7 +61,7 @@ from service.http.api import messages as chat_messages
 from service.http.mcp import legacy
 from service.settings import Settings
 from service.start_screen import start_screen
-from service.storage.engine import is_memory
+from service.storage.engine import for_lookups, is_memory
 
 _BLUEPRINTS = (
     *(
@@ -149,7 +149,7 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
     vault, _ = boot.open_vault(settings)
     url = settings.database_url
     cached = url.get_backend_name() == "sqlite" and not is_memory(url)
-    snapshots = DataVersionCache(Path(url.database or "")) if cached else NoCache()
+    snapshots = CommitCache(Path(url.database or "")) if cached else NoCache()
     messages, run_log = MessageWriter(engine), RunLog(engine)
     models = model_providers(settings)
     limits = limits_of_keys(settings, engine, now)
@@ -160,6 +160,7 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
     return db.Services(
         settings=settings,
         engine=engine,
+        lookups=for_lookups(engine),
         policy=Policy(
             Era.of(settings.era), settings.auto_login, settings.skip_auth_auto_login, settings.mcp_require_api_key
         ),

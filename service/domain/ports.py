@@ -469,13 +469,13 @@ class RunContext:
 class Snapshots(Protocol):
     """Look-ups kept in memory, good only while the database is unchanged."""
 
-    def version(self) -> int | None:
+    def version(self) -> Hashable | None:
         """The state of the database now; None where it cannot be told, and nothing is kept."""
 
-    def get(self, key: Hashable, version: int | None) -> Any:
+    def get(self, key: Hashable, version: Hashable | None) -> Any:
         """What was put under the key at exactly this version, or None."""
 
-    def put(self, key: Hashable, version: int | None, value: object) -> None:
+    def put(self, key: Hashable, version: Hashable | None, value: object) -> None:
         """Keep a look-up; ``version`` was read before it."""
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from flask import Flask, current_app, g, request
+from flask.ctx import _AppCtxGlobals
 from flask.wrappers import Response
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Engine
@@ -28,7 +29,7 @@ from service.storage import Base
 from service.storage.engine import begin_write, engine_options, install_rules
 
 if TYPE_CHECKING:
-    from service.adapters.key_cache import DataVersionCache, NoCache
+    from service.adapters.key_cache import CommitCache, NoCache
     from service.adapters.limits import LocalLimits, SharedLimits
     from service.adapters.mcp_calls import OpenCalls
     from service.adapters.mcp_mail import Mailbox
@@ -53,6 +54,8 @@ class Services:
 
     settings: Settings
     engine: Engine
+    #: For reads of one statement.
+    lookups: Engine
     policy: Policy
     lifetimes: Lifetimes
     vault: Vault
@@ -67,7 +70,7 @@ class Services:
     #: Bad keys are counted in each process: a write for each would be a gift to whoever sends them.
     bad_keys: LocalLimits
     refusals: RefusalLog
-    keys: NoCache | DataVersionCache
+    keys: NoCache | CommitCache
     usage: UsageCounter
     messages: MessageWriter
     run_log: RunLog
@@ -90,12 +93,21 @@ class Services:
         self.keys.close()
         self.models.close()
         self.limits.close()
+        self.lookups.dispose()
         self.engine.dispose()
 
 
 def services() -> Services:
     """Return the services of the application that handles this request."""
     return cast(Services, current_app.extensions["keyturn"])
+
+
+def notes() -> _AppCtxGlobals:
+    """Return what this request notes for later, Flask's ``g`` itself.
+
+    For what every request passes through: Flask's proxy looks it up anew at each use, for a microsecond each time.
+    """
+    return g._get_current_object()  # type: ignore[no-any-return]
 
 
 def install(app: Flask, settings: Settings) -> Engine:
@@ -159,7 +171,7 @@ def own_transaction() -> Iterator[Session]:
 
 
 def _finish(response: Response) -> Response:
-    if g.pop("session_open", False):
+    if notes().pop("session_open", False):
         if response.status_code < 400:
             db.session.commit()
         else:

@@ -7,7 +7,7 @@ one request are refused, since an attacker could otherwise choose which one a ch
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +17,7 @@ from service.domain import accounts, key_records, key_text
 from service.domain.errors import CredentialRefused, KeyRefused, TokenRefused
 from service.domain.identity import Identity
 from service.http.db import Services, session
+from service.storage.engine import look_up
 
 KEY_NAME = "x-api-key"
 ACCESS_COOKIE, REFRESH_COOKIE, KEY_COOKIE = "access_token_lf", "refresh_token_lf", "apikey_tkn_lflw"
@@ -111,12 +112,11 @@ def _by_key(value: str, services: Services, address: str | None) -> Identity:
     return Identity(record.account, "key", record.id, record.rights, record.expires_at)
 
 
-def _looked_up(value: str, digest: str, version: int | None, services: Services) -> key_records.KeyRecord | None:
+def _looked_up(value: str, digest: str, version: Hashable | None, services: Services) -> key_records.KeyRecord | None:
     # Judged by form before anything is asked of the database: junk must cost no query.
     if not key_text.is_well_formed(value):
         return None
-    with services.engine.connect() as connection:
-        record = key_records.find(connection, digest)
+    record = look_up(services.lookups, lambda connection: key_records.find(connection, digest))
     if record is not None:
         services.keys.put(digest, version, record)
     return record

@@ -18,7 +18,7 @@ from service.domain.errors import TooManyAttempts
 from service.domain.identity import Identity
 from service.domain.ports import Standing
 from service.domain.runs import KeySlot
-from service.http.db import Services, abandon, services
+from service.http.db import Services, abandon, notes, services
 
 EXPIRES_HEADER = "Keyturn-Key-Expires"
 
@@ -58,13 +58,14 @@ def warn_of_end(identity: Identity, own: Services) -> None:
 
 def finish(response: Response) -> Response:
     """Count the answer, and add the headers that are due."""
-    key_id = g.get("used_key")
+    noted = notes()
+    key_id = noted.get("used_key")
     if key_id is not None:
         own = services()
         own.usage.answered(key_id, own.now().date(), response.status_code)
-    for name, value in g.get("rate_limit_headers", ()):
+    for name, value in noted.get("rate_limit_headers", ()):
         response.headers[name] = value
-    expires = g.get("key_expires")
+    expires = noted.get("key_expires")
     if expires is not None:
         response.headers[EXPIRES_HEADER] = expires
     return response

@@ -27,7 +27,7 @@ from service.domain.policy import Kind, Outcome, Policy, without_credential
 from service.domain.sign_in import network_of
 from service.domain.usernames import by_name
 from service.http import csrf, key_limits, origins, sessions
-from service.http.db import Services, abandon, services, session
+from service.http.db import Services, abandon, notes, services, session
 from service.http.identity import identify, presented
 from service.http.rules import RULES
 from service.settings import is_loopback
@@ -91,7 +91,7 @@ def _check() -> None:
             raise Forbidden("This endpoint is closed")
         if kind is not Kind.PUBLIC:
             identity = _admit(current, kind, services())
-    g.identity = identity
+    notes().identity = identity
 
 
 def _admit(request: Request, kind: Kind, own: Services) -> Identity | None:
@@ -130,7 +130,7 @@ def _use_key(request: Request, identity: Identity, own: Services) -> None:
     assert identity.key_id is not None  # noqa: S101 - for the type checker; the caller has looked
     if own.settings.track_key_usage:
         own.usage.record(identity.key_id, own.now())
-        g.used_key = identity.key_id
+        notes().used_key = identity.key_id
     key_limits.warn_of_end(identity, own)
     if identity.rights is None:
         return

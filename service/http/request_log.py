@@ -6,13 +6,14 @@ Neither the path nor the query stands in it: both may hold what belongs to someb
 from __future__ import annotations
 
 import logging
+import random
 import re
-import secrets
 from time import perf_counter
 from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 
+from service.http.db import notes
 from service.observability import redacted, request_id
 
 log = logging.getLogger("service.requests")
@@ -32,11 +33,13 @@ def install(app: Flask, *, lines: bool) -> None:
 
 
 def _begin() -> None:
-    g.began = perf_counter()
-    given = request.environ.get("HTTP_X_REQUEST_ID", "")
+    notes().began = perf_counter()
+    given: str | None = request.environ.get("HTTP_X_REQUEST_ID")
     # An id of the caller's goes into every line: nothing that could break one, and nothing that looks like a key.
-    is_sound = _ID.fullmatch(given) is not None and redacted(given) == given
-    request_id.set(given if is_sound else secrets.token_hex(8))
+    if given is None or not _ID.fullmatch(given) or redacted(given) != given:
+        # Ids have to differ, not to be hard to guess: asking the system for randomness lets another thread in.
+        given = f"{random.getrandbits(64):016x}"
+    request_id.set(given)
 
 
 def _name(response: Response) -> Response:
@@ -46,14 +49,14 @@ def _name(response: Response) -> Response:
 
 def _write(response: Response) -> Response:
     if log.isEnabledFor(logging.INFO):
-        asked = request.environ
+        asked, noted = request.environ, notes()
         fields = {
             "method": asked["REQUEST_METHOD"],
             "endpoint": request.endpoint or "-",
             "status": response.status_code,
             # Of a stream: until it began.
-            "milliseconds": round((perf_counter() - g.began) * 1000, 1),
-            "caller": _caller(g.get("identity")),
+            "milliseconds": round((perf_counter() - noted.began) * 1000, 1),
+            "caller": _caller(noted.get("identity")),
             "address": asked.get("REMOTE_ADDR", "-"),
         }
         log.info("%s %s %d %s ms by %s from %s", *fields.values(), extra={"fields": fields})

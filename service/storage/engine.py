@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy import create_engine as sqlalchemy_engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
+
+from service.storage.generation import announcing
+
+T = TypeVar("T")
 
 #: Seconds that a SQLite writer waits for the one before it.
 BUSY_SECONDS = 30
+
+#: Each look-up takes a part of a millisecond, so a few connections serve all threads of a process.
+_LOOKUP_CONNECTIONS = 4
+_POSTGRESQL = {"connect_timeout": 10, "application_name": "keyturn"}
 
 _WRITE = "keyturn_write"
 _ENCODER = json.JSONEncoder(allow_nan=False, default=str)
@@ -31,7 +42,7 @@ def engine_options(url: URL, *, pool_size: int = 5) -> dict[str, Any]:
             **_EVERYWHERE,
             "pool_size": pool_size,
             "max_overflow": 10,
-            "connect_args": {"timeout": BUSY_SECONDS},
+            "connect_args": {"timeout": BUSY_SECONDS, "factory": announcing(Path(str(url.database)))},
         }
     return {
         **_EVERYWHERE,
@@ -39,7 +50,7 @@ def engine_options(url: URL, *, pool_size: int = 5) -> dict[str, Any]:
         "max_overflow": 10,
         "pool_pre_ping": True,
         "pool_recycle": 1800,
-        "connect_args": {"connect_timeout": 10, "application_name": "keyturn"},
+        "connect_args": _POSTGRESQL,
     }
 
 
@@ -54,6 +65,44 @@ def install_rules(engine: Engine) -> Engine:
         event.listen(engine, "connect", _on_sqlite_connect)
         event.listen(engine, "begin", _on_sqlite_begin)
     return engine
+
+
+def for_lookups(engine: Engine) -> Engine:
+    """Return an engine for reads of one statement each that are asked for all day: see ``look_up``.
+
+    On PostgreSQL it has few connections of its own, without BEGIN, ROLLBACK and a question whether the connection
+    still lives: each is a round trip that costs as much as the statement. SQLite's transactions cost next to nothing
+    and are ruled by ``install_rules``; there it is the same engine.
+    """
+    if engine.dialect.name != "postgresql":
+        return engine
+    return sqlalchemy_engine(
+        engine.url,
+        **_EVERYWHERE,
+        isolation_level="AUTOCOMMIT",
+        pool_size=_LOOKUP_CONNECTIONS,
+        max_overflow=0,
+        pool_recycle=1800,
+        pool_reset_on_return=None,
+        connect_args=_POSTGRESQL,
+    )
+
+
+def look_up(engine: Engine, ask: Callable[[Connection], T]) -> T:
+    """Ask on a connection of ``for_lookups``; once more on a new one, when the first was found dead.
+
+    Args:
+        engine: from ``for_lookups``.
+        ask: reads, and does nothing else, for it may be called twice.
+    """
+    try:
+        with engine.connect() as connection:
+            return ask(connection)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+    with engine.connect() as connection:
+        return ask(connection)
 
 
 def to_json(value: object) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -15,13 +18,14 @@ from sqlalchemy.orm import Session
 
 from service import boot
 from service.adapters import key_cache
-from service.adapters.key_cache import DataVersionCache, NoCache
+from service.adapters.key_cache import CommitCache, NoCache
 from service.domain import key_records, keys
 from service.domain.audit import BOOT
 from service.settings import Settings
 from service.storage import ApiKey, User
 from service.storage.engine import create_engine
 from tests.support.client import Api
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -33,8 +37,8 @@ def engine(make_settings: Callable[..., Settings], sqlite_url: URL) -> Iterator[
 
 
 @pytest.fixture
-def cache(engine: Engine, sqlite_url: URL) -> Iterator[DataVersionCache]:
-    made = DataVersionCache(Path(str(sqlite_url.database)))
+def cache(engine: Engine, sqlite_url: URL) -> Iterator[CommitCache]:
+    made = CommitCache(Path(str(sqlite_url.database)))
     yield made
     made.close()
 
@@ -58,29 +62,64 @@ def revoke(engine: Engine, digest: str) -> None:
         connection.execute(delete(ApiKey).where(ApiKey.digest == digest))
 
 
-def test_an_entry_is_found_while_nobody_commits(cache: DataVersionCache, engine: Engine, digest: str) -> None:
+def test_an_entry_is_found_while_nobody_commits(cache: CommitCache, engine: Engine, digest: str) -> None:
     version, record = cache.version(), look_up(engine, digest)
     cache.put(digest, version, record)
     assert cache.get(digest, cache.version()) is record
 
 
-def test_a_revocation_is_seen_at_once(cache: DataVersionCache, engine: Engine, digest: str) -> None:
+def test_a_revocation_is_seen_at_once(cache: CommitCache, engine: Engine, digest: str) -> None:
     version = cache.version()
     cache.put(digest, version, look_up(engine, digest))
     revoke(engine, digest)
     assert cache.get(digest, cache.version()) is None
 
 
-def test_a_look_up_that_a_revocation_overtakes_is_not_kept(
-    cache: DataVersionCache, engine: Engine, digest: str
-) -> None:
+def test_a_look_up_that_a_revocation_overtakes_is_not_kept(cache: CommitCache, engine: Engine, digest: str) -> None:
     version, record = cache.version(), look_up(engine, digest)
     revoke(engine, digest)
     cache.put(digest, version, record)
     assert cache.get(digest, cache.version()) is None
 
 
-def test_a_commit_of_another_program_is_seen(cache: DataVersionCache, engine: Engine, digest: str) -> None:
+def test_a_commit_of_another_process_is_seen_at_once(cache: CommitCache, engine: Engine, digest: str) -> None:
+    cache.put(digest, cache.version(), look_up(engine, digest))
+    code = (
+        "import sys; from sqlalchemy import make_url, text; from service.storage.engine import create_engine;"
+        "connection = create_engine(make_url(sys.argv[1])).connect();"
+        'connection.execute(text("UPDATE user SET is_active = 0")); connection.commit()'
+    )
+    subprocess.run([sys.executable, "-c", code, str(engine.url)], check=True, timeout=60)
+    cache._look_again = float("inf")  # what other programs commit is not looked for
+    assert cache.get(digest, cache.version()) is None
+
+
+def test_a_commit_of_another_program_is_seen_soon(cache: CommitCache, engine: Engine, digest: str) -> None:
+    cache.put(digest, cache.version(), look_up(engine, digest))
+    other = sqlite3.connect(str(engine.url.database))
+    other.execute("UPDATE user SET is_active = 0")
+    other.commit()
+    other.close()
+    until(lambda: cache.get(digest, cache.version()) is None)
+
+
+def test_without_a_mark_every_commit_is_looked_for(engine: Engine, sqlite_url: URL, digest: str) -> None:
+    path = Path(str(sqlite_url.database))
+    mark = path.with_name(f"{path.name}-generation")
+    mark.unlink()
+    mark.mkdir()
+    cache = CommitCache(path)
+    cache.put(digest, cache.version(), look_up(engine, digest))
+    found = cache.get(digest, cache.version())
+    other = sqlite3.connect(path)
+    other.execute("UPDATE user SET is_active = 0")
+    other.commit()
+    other.close()
+    assert (found is not None, cache.get(digest, cache.version())) == (True, None)
+    cache.close()
+
+
+def test_a_commit_of_another_engine_is_seen_at_once(cache: CommitCache, engine: Engine, digest: str) -> None:
     cache.put(digest, cache.version(), look_up(engine, digest))
     other = create_engine(engine.url)
     with other.begin() as connection:
@@ -89,9 +128,7 @@ def test_a_commit_of_another_program_is_seen(cache: DataVersionCache, engine: En
     assert cache.get(digest, cache.version()) is None
 
 
-def test_a_transaction_that_is_rolled_back_costs_no_entry(
-    cache: DataVersionCache, engine: Engine, digest: str
-) -> None:
+def test_a_transaction_that_is_rolled_back_costs_no_entry(cache: CommitCache, engine: Engine, digest: str) -> None:
     cache.put(digest, cache.version(), look_up(engine, digest))
     with engine.connect() as connection:
         connection.execute(delete(ApiKey))
@@ -99,13 +136,13 @@ def test_a_transaction_that_is_rolled_back_costs_no_entry(
     assert cache.get(digest, cache.version()) is not None
 
 
-def test_entries_that_begin_alike_are_never_mixed_up(cache: DataVersionCache) -> None:
+def test_entries_that_begin_alike_are_never_mixed_up(cache: CommitCache) -> None:
     version = cache.version()
     cache.put("a" * 63 + "1", version, "one")
     assert cache.get("a" * 63 + "2", version) is None
 
 
-def test_many_entries_do_not_fill_the_memory(cache: DataVersionCache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_entries_do_not_fill_the_memory(cache: CommitCache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(key_cache, "_MOST", 10)
     version = cache.version()
     for number in range(100):
@@ -113,7 +150,7 @@ def test_many_entries_do_not_fill_the_memory(cache: DataVersionCache, monkeypatc
     assert len(cache._entries) <= 10
 
 
-def test_an_entry_does_not_outlive_a_closed_watch(cache: DataVersionCache) -> None:
+def test_an_entry_does_not_outlive_a_closed_watch(cache: CommitCache) -> None:
     cache.put("digest", cache.version(), "record")
     cache.close()
     assert cache.get("digest", cache.version()) is None or not cache._entries
@@ -142,7 +179,7 @@ def test_a_key_is_refused_at_the_next_request_after_its_owner_is_deactivated(api
 def test_a_revocation_during_a_look_up_holds_from_the_next_request(app: Flask, api: Api) -> None:
     made = api.post("/api_key/", json={"name": "to be revoked"}).json
     caller = Api(app, made["api_key"], api.user_id)
-    engine = app.extensions["keyturn"].engine
+    engine = app.extensions["keyturn"].lookups
     separate = create_engine(engine.url)
 
     def revoke_meanwhile(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:

@@ -1,0 +1,73 @@
+"""A mark beside a SQLite database that changes with every commit of Keyturn, and is read without asking the system.
+
+``PRAGMA data_version`` tells of every program's commits, but each such question lets other threads in, which costs a
+busy server several times what the answer does. So what Keyturn commits is announced here, to all its processes at
+once; what another program commits has to be looked for (``adapters/key_cache.py``).
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import random
+import sqlite3
+from functools import cached_property
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_SIZE = 8
+
+
+class Generation:
+    """The mark of one database: a file of its name with ``-generation`` behind it, opened at the first use."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+
+    def read(self) -> bytes | None:
+        """Return the mark; None: there can be none, and every commit has to be looked for."""
+        mark = self._mark
+        return None if mark is None else mark[:]
+
+    def change(self) -> None:
+        """Announce a commit; to be called when it is done, and before anybody is told."""
+        if self._mark is not None:
+            # It only has to differ. A number that is counted up would need a lock over all processes.
+            self._mark[:] = random.randbytes(_SIZE)  # noqa: S311
+
+    @cached_property
+    def _mark(self) -> mmap.mmap | None:
+        path = self._database.with_name(f"{self._database.name}-generation")
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            log.warning("%s cannot be used, which costs each request some time: %s", path, error.strerror)
+            return None
+        try:
+            if os.geteuid() == 0:
+                # A command of root's must not shut the server out.
+                owner = self._database.stat()
+                os.fchown(file, owner.st_uid, owner.st_gid)
+            os.ftruncate(file, _SIZE)
+            return mmap.mmap(file, _SIZE)
+        finally:
+            os.close(file)
+
+
+def announcing(database: Path) -> type[sqlite3.Connection]:
+    """Return a kind of connection that changes the mark of a database after each commit that wrote something."""
+    generation = Generation(database)
+
+    class Announcing(sqlite3.Connection):
+        _announced = 0
+
+        def commit(self) -> None:
+            super().commit()
+            # Its count of changed rows, those of transactions that were undone included.
+            if self.total_changes != self._announced:
+                self._announced = self.total_changes
+                generation.change()
+
+    return Announcing
