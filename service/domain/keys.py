@@ -92,12 +92,12 @@ def create(
     key = key_text.generate()
     stored = StoredKey.of(key)
     row = ApiKey(
-        digest=stored.digest, prefix=stored.prefix, length=stored.length, name=new.name, user_id=owner_id,
-        expires_at=expires_at, created_at=now, **_columns(new.rights),
+        id=uuid.uuid4(), digest=stored.digest, prefix=stored.prefix, length=stored.length, name=new.name,
+        user_id=owner_id, expires_at=expires_at, created_at=now, **_columns(new.rights),
     )  # fmt: skip
     session.add(row)
-    session.flush()
     audit.record(session, by, Action.KEY_CREATED, now, subject_of(row), _described(row))
+    session.flush()
     return row, key
 
 

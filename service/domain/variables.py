@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, Uuid, bindparam, case, delete, select, type_coerce
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -23,12 +23,23 @@ CREDENTIAL, GENERIC = "Credential", "Generic"
 NAME_LENGTH, TYPE_LENGTH, VALUE_LENGTH = 255, 50, 1_000_000
 FROM_ENVIRONMENT, FROM_USER = "env", "user"
 
+#: Columns and not objects, built once, for it is asked for all day. No secret leaves the database for it.
+_OF_OWNER = (
+    select(
+        type_coerce(Variable.id, Uuid(as_uuid=False)), Variable.name, Variable.type,
+        case((Variable.type != CREDENTIAL, Variable.ciphertext)), Variable.default_fields,
+    )
+    .where(Variable.user_id == bindparam("owner"))
+    .order_by(Variable.name)
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class VariableView:
     """A variable as its owner sees it; the value of a Credential is never shown."""
 
-    id: uuid.UUID
+    #: As text, which is what everybody wants it for.
+    id: str
     name: str
     type: str
     value: str | None
@@ -63,10 +74,13 @@ def create(session: Session, vault: Vault, by: Actor, owner_id: uuid.UUID, new: 
     return _view(row, vault)
 
 
-def list_of(session: Session, vault: Vault, user_id: uuid.UUID) -> list[VariableView]:
+def list_of(connection: Connection, vault: Vault, user_id: uuid.UUID) -> list[VariableView]:
     """Return a user's variables by name; names such as ``__x__`` are the server's own and not shown."""
-    rows = session.scalars(select(Variable).where(Variable.user_id == user_id).order_by(Variable.name))
-    return [_view(row, vault) for row in rows if not (row.name.startswith("__") and row.name.endswith("__"))]
+    return [
+        VariableView(id, name, kind, None if hidden is None else vault.decrypt(hidden), True, fields)
+        for id, name, kind, hidden, fields in connection.execute(_OF_OWNER, {"owner": user_id}).all()
+        if not (name.startswith("__") and name.endswith("__"))
+    ]
 
 
 def update(session: Session, vault: Vault, by: Actor, owner_id: uuid.UUID, variable_id: uuid.UUID,
@@ -285,7 +299,7 @@ def _described(row: Variable) -> dict[str, Any]:
 
 def _view(row: Variable, vault: Vault) -> VariableView:
     value = None if row.type == CREDENTIAL else vault.decrypt(row.ciphertext)
-    return VariableView(row.id, row.name, row.type, value, True, list(row.default_fields))
+    return VariableView(str(row.id), row.name, row.type, value, True, list(row.default_fields))
 
 
 def _check_name(name: str) -> None:

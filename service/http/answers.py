@@ -21,7 +21,7 @@ def spaced(body: object) -> str:
         return _spaced(finite(body))
 
 
-def json_answer(body: dict[str, Any]) -> Response:
+def json_answer(body: dict[str, Any] | list[dict[str, Any]]) -> Response:
     """Return a body of plain types as a 200 answer."""
     try:
         text = _encode(body)

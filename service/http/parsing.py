@@ -58,6 +58,10 @@ class Blueprint(SmorestBlueprint):
 
     ARGUMENTS_PARSER = Parser()
 
+    def arguments(self, schema: type[Schema] | Schema, **rest: Any) -> Any:
+        """Read arguments by a schema, which is made once and not for each request."""
+        return super().arguments(schema() if isinstance(schema, type) else schema, **rest)
+
 
 def read_json(req: Request) -> Any:
     """Return the parsed body; None when it is empty.

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import request
+from flask import Response, request
 
 from service.domain import variables
 from service.domain.errors import Invalid
 from service.domain.variables import VariableView
+from service.http.answers import json_answer
 from service.http.db import services, session
 from service.http.parsing import Blueprint, path_id
 from service.http.policy import actor, caller
-from service.http.schemas.variables import ExplanationSchema, NewVariableSchema, VariableSchema, VariableUpdateSchema
+from service.http.schemas.variables import (
+    ExplanationSchema,
+    NewVariableSchema,
+    VariableSchema,
+    VariableUpdateSchema,
+    variable_body,
+)
+from service.storage.engine import look_up
 
 blueprint = Blueprint("variables", __name__, url_prefix="/api/v1/variables", description="Global variables")
 
 
 @blueprint.get("/", endpoint="list")
 @blueprint.response(200, VariableSchema(many=True))
-def list_variables() -> list[VariableView]:
+def list_variables() -> Response:
     """List one's variables by name."""
-    return variables.list_of(session(), services().vault, caller().user_id)
+    own, owner_id = services(), caller().user_id
+    found = look_up(own.lookups, lambda connection: variables.list_of(connection, own.vault, owner_id))
+    return json_answer([variable_body(one) for one in found])
 
 
 @blueprint.get("/explain", endpoint="explain")
