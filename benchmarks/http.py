@@ -1,5 +1,7 @@
 """Keyturn under gunicorn beside a bare Flask application with the same bytes and the same gunicorn settings.
 
+The same bytes are the body and every header: what an answer has to say costs the bare one as much.
+
 ``python -m benchmarks.http [--rounds 5] [--requests 1500]`` loads both in turn, round by round, over kept
 connections, and prints requests per second, p50, p99 and server CPU per request as ratios of one run.
 """
@@ -25,6 +27,8 @@ from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 CONNECTIONS = 4
+#: Headers that the server adds below the application, or Flask by itself.
+_GUNICORNS = {"Server", "Date", "Connection", "Content-Type", "Content-Length"}
 
 
 @dataclass
@@ -61,7 +65,6 @@ def free_port() -> int:
 def server(module: str, port: int, environment: dict[str, str]) -> Iterator[int]:
     """Run ``module:app`` under gunicorn with one gthread worker; yields the master's pid."""
     same = ["--worker-class", "gthread", "--threads", "16", "--keep-alive", "5", "--log-level", "error"]
-    same += ["--no-control-socket"]
     same += ["--no-control-socket"]
     command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", *same, f"{module}:app"]
     process = subprocess.Popen(command, env=os.environ | environment)
@@ -134,22 +137,31 @@ def _send(target: Target, count: int) -> None:
 
 
 def call(port: int, method: str, path: str, headers: dict[str, str], body: bytes | None = None) -> bytes:
+    """Send one request and return the body of its answer."""
+    return ask(port, method, path, headers, body)[1]
+
+
+def ask(
+    port: int, method: str, path: str, headers: dict[str, str], body: bytes | None = None
+) -> tuple[list[tuple[str, str]], bytes]:
+    """Send one request and return the headers and the body of its answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request(method, path, body, headers)
     answer = connection.getresponse()
     content = answer.read()
     if answer.status >= 400:
         raise SystemExit(f"{method} {path}: {answer.status} {content[:200]!r}")
-    return content
+    return answer.getheaders(), content
 
 
 def compare(title: str, ours: Target, folder: Path, rounds: int, requests: int) -> float:
     """Load ours and a bare twin in turn; prints a table and returns the ratio of CPU per request."""
-    answer = call(ours.port, ours.method, ours.path, ours.headers, ours.body)
+    headers, answer = ask(ours.port, ours.method, ours.path, ours.headers, ours.body)
     file = folder / f"{ours.name}.json"
     file.write_bytes(answer)
+    given = [(name, value) for name, value in headers if name not in _GUNICORNS]
     port = free_port()
-    with server("benchmarks.bare", port, {"BARE_BODY": str(file)}) as pid:
+    with server("benchmarks.bare", port, {"BARE_BODY": str(file), "BARE_HEADERS": json.dumps(given)}) as pid:
         bare = Target("bare", pid, port, ours.method, "/", ours.headers, ours.body)
         for target in (ours, bare):
             load(target, requests // 5)
@@ -201,12 +213,19 @@ def main() -> None:
         with server("wsgi", port, environment) as pid:
             print(f"memory of an idle worker: {memory_mib(pid):.0f} MiB")
             headers = {"x-api-key": key}
+            json_headers = headers | {"content-type": "application/json"}
             whoami = Target("whoami", pid, port, "GET", "/api/v1/users/whoami", headers)
             compare("whoami with a key", whoami, folder, asked.rounds, asked.requests)
+            for number in range(50):
+                new = {"name": f"SECRET_{number}", "value": "x" * 40, "type": "Credential", "default_fields": []}
+                call(port, "POST", "/api/v1/variables/", json_headers, json.dumps(new).encode())
+            variables = Target("list", pid, port, "GET", "/api/v1/variables/", headers)
+            compare("a list of 50 variables", variables, folder, asked.rounds, asked.requests // 2)
             body = json.dumps({"input_value": "hello"}).encode()
-            json_headers = headers | {"content-type": "application/json"}
             run = Target("run", pid, port, "POST", "/api/v1/run/keyturn-echo", json_headers, body)
             compare("a chat run without a model", run, folder, asked.rounds, asked.requests)
+            create = Target("create", pid, port, "POST", "/api/v1/api_key/", json_headers, b'{"name": "bench"}')
+            compare("key creation", create, folder, asked.rounds, asked.requests // 5)
         print(f"\ncreate_app to first answer: {first_answer_seconds(environment):.2f} s")
 
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Request, Response
+from flask.sessions import NullSession, SessionInterface
 from flask_smorest import Api
 from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
@@ -88,8 +89,19 @@ _BLUEPRINTS = (
 )
 
 
+class _NoSessions(SessionInterface):
+    """Flask's own sessions are not used, so nobody has to look for their cookie and its secret at each request."""
+
+    _none = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:  # noqa: ARG002 - Flask's signature
+        return self._none
+
+
 class _App(Flask):
-    """Flask without coroutine views, so that it need not look for them at each call."""
+    """Flask without what no view here needs: coroutines, and sessions of its own."""
+
+    session_interface = _NoSessions()
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func
