@@ -118,7 +118,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         service.boot.BootError: the database or the secret cannot be used.
     """
     observability.install(settings.log_level, settings.log_file, as_json=settings.log_json)
-    facts = boot.prepare(settings, started=True)
+    facts = boot.start_worker(settings)
     if facts.made_password:
         # gunicorn was started without our configuration, so nobody has shown it yet, and nobody can later.
         print(start_screen(settings, facts), file=sys.stderr, flush=True)
@@ -151,6 +151,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         app.register_blueprint(pages.blueprint)
     _serve_other_forms(app)
     _serve_where_openai_does(app)
+    db.commit_in_the_end(app)
     # What waits from before a restart is taken up without waiting for the first request.
     services.jobs.keeper.awake()
     return app

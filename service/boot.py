@@ -7,17 +7,19 @@ done. Whatever stands in the way becomes a ``BootError``, one line that says wha
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic, sleep
 
 from sqlalchemy import URL, Connection, Engine, exists, func, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service import __version__, declaration
@@ -29,15 +31,23 @@ from service.domain.keys import KeyRules
 from service.domain.ports import Vault
 from service.domain.usernames import by_name
 from service.settings import Settings, SettingsError
-from service.storage import ApiKey, Base, Flow, SecretCheck, User, schema
+from service.storage import ApiKey, Base, Flow, SecretCheck, User, outages, schema
 from service.storage.engine import begin_write, create_engine, is_memory
+
+log = logging.getLogger(__name__)
 
 #: Names the advisory lock in PostgreSQL; any number that nobody else uses.
 _LOCK_NUMBER = 0x6B657974
+#: Seconds between two tries to reach a database that is starting.
+_AGAIN_SECONDS = 0.5
 
 
 class BootError(Exception):
     """The server cannot start; the text is one line: what is wrong, and one way to mend it."""
+
+
+class DatabaseAway(BootError):
+    """The database does not answer; it may be starting, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,10 @@ class Facts:
     #: Passwords that came from Langflow are still stored as it hashed them.
     old_hashes: bool = False
     made_password: str | None = field(default=None, repr=False)
+
+
+#: What the process that this one was forked from has found.
+_found: Facts | None = None
 
 
 def secret_of(settings: Settings) -> tuple[str, str]:
@@ -90,7 +104,7 @@ def has_no_users(settings: Settings) -> bool:
                 return True
             return connection.scalar(select(User.id).limit(1)) is None
     except DBAPIError as error:
-        raise BootError(_unreachable(settings.database_url, error)) from None
+        raise _unusable(settings.database_url, error) from None
     finally:
         engine.dispose()
 
@@ -130,9 +144,49 @@ def prepare(settings: Settings, *, started: bool = False) -> Facts:
                 session.commit()
                 return _facts(session, settings, source, password)
     except DBAPIError as error:
-        raise BootError(_unreachable(settings.database_url, error)) from None
+        raise _unusable(settings.database_url, error) from None
     finally:
         engine.dispose()
+
+
+def start(settings: Settings, *, started: bool = False) -> Facts:
+    """Prepare, and wait for a database that is starting at the same time; workers that are forked later know of it.
+
+    Raises:
+        BootError: something has to be mended first, or the database has not come up in time.
+    """
+    global _found  # noqa: PLW0603 - what a fork inherits
+    until, is_told = monotonic() + settings.database_wait_seconds, False
+    while True:
+        try:
+            _found = prepare(settings, started=started)
+        except DatabaseAway as error:
+            if monotonic() >= until:
+                raise
+            if not is_told:
+                is_told, most = True, settings.database_wait_seconds
+                print(f"keyturn: {error}. Waiting for it, {most} seconds at most.", file=sys.stderr, flush=True)
+            sleep(_AGAIN_SECONDS)
+        else:
+            return _found
+
+
+def start_worker(settings: Settings) -> Facts:
+    """Prepare in a process that answers requests.
+
+    One that is started in place of another while the database is away starts all the same: were it to end instead,
+    gunicorn would take the server down with it.
+
+    Raises:
+        BootError: something has to be mended first.
+    """
+    try:
+        return prepare(settings, started=True)
+    except DatabaseAway as error:
+        if _found is None:
+            return start(settings, started=True)
+        log.warning("%s. This worker starts without it, and answers 503 until it is back.", error)
+        return replace(_found, made_password=None)
 
 
 def open_engine(settings: Settings) -> Engine:
@@ -248,7 +302,7 @@ def readiness(engine: Engine, vault: Vault) -> dict[str, str]:
         with Session(engine) as session:
             version = schema.database_version(session.connection())
             known = session.scalars(select(SecretCheck.ciphertext)).all()
-    except DBAPIError:
+    except SQLAlchemyError:
         return found | {"database": "away"}
     found |= {"database": "ok", "migrations": "ok" if version == schema.code_version() else "other"}
     return found | {"secret": "ok" if any(_opens(vault, text) for text in known) else "other"}
@@ -337,9 +391,11 @@ def _facts(session: Session, settings: Settings, source: str, password: str | No
     )
 
 
-def _unreachable(url: URL, error: DBAPIError) -> str:
+def _unusable(url: URL, error: DBAPIError) -> BootError:
     first = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
-    return (
+    # Nobody starts a SQLite file.
+    kind = DatabaseAway if url.get_backend_name() == "postgresql" and outages.is_away(error) else BootError
+    return kind(
         f"the database {url.render_as_string(hide_password=True)} cannot be used ({first}): start it, or correct "
         "LANGFLOW_DATABASE_URL"
     )

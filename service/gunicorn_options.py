@@ -17,7 +17,7 @@ def options(settings: Settings) -> dict[str, Any]:
     def on_starting(_server: Any) -> None:
         """Once, before any worker: bring everything into order and tell the operator how things stand."""
         with boot.exit_on_error():
-            facts = boot.prepare(settings)
+            facts = boot.start(settings)
         print(start_screen(settings, facts), file=sys.stderr, flush=True)
 
     def post_worker_init(worker: Any) -> None:

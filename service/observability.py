@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
+from time import monotonic
 
 _KEY = re.compile(r"\b(sk|kta|ktr)([-_])[A-Za-z0-9_-]{8,}")
+
+#: Seconds between two lines about what goes on failing.
+OUTAGE_LINE_SECONDS = 60.0
 
 #: The id of the request that this thread works on; empty outside of requests.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -57,6 +63,49 @@ class _Json(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return redacted(json.dumps(line, ensure_ascii=False))
+
+
+class Outage:
+    """Something that fails for a while, in few lines: the first failure, a count once a minute, and the end.
+
+    Args:
+        log: where to write.
+        level: of the lines.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self, log: logging.Logger, level: int = logging.WARNING, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._log, self._level, self._clock = log, level, clock
+        self._lock = Lock()
+        self._failures, self._is_told, self._quiet_until = 0, False, float("-inf")
+
+    @property
+    def is_on(self) -> bool:
+        """True from a failure until it goes well again."""
+        return self._failures > 0
+
+    def failed(self, text: str, *arguments: object) -> None:
+        """Note one failure; the arguments are put into the text as ``logging`` does it."""
+        with self._lock:
+            self._failures += 1
+            count, now = self._failures, self._clock()
+            # Also between two outages: what fails each second time must not fill the log either.
+            if now < self._quiet_until:
+                return
+            self._quiet_until, self._is_told = now + OUTAGE_LINE_SECONDS, True
+        self._log.log(self._level, text + (f", {count} times so far" if count > 1 else ""), *arguments)
+
+    def over(self, text: str) -> None:
+        """Note that it goes well; says so when it was told that it did not."""
+        if not self._failures:
+            return
+        with self._lock:
+            count, is_told = self._failures, self._is_told
+            self._failures, self._is_told = 0, False
+        if count and is_told:
+            self._log.log(self._level, "%s, after %d failures", text, count)
 
 
 def install(level: str, log_file: Path | None = None, *, as_json: bool = False) -> None:

@@ -180,6 +180,8 @@ class Settings:
     max_body_bytes: int = 16 * 1024 * 1024
 
     auto_migrate: bool = True
+    #: How long a start waits for a database that does not answer yet.
+    database_wait_seconds: int = 30
     demo_flows: bool = False
     tweaks_policy: Literal["permissive", "declared", "off"] = "permissive"
     openai_base_url: str = "https://api.openai.com/v1"
@@ -468,6 +470,7 @@ class _Reader:
             "max_file_size_upload_mb": self._positive("LANGFLOW_MAX_FILE_SIZE_UPLOAD", 100),
             "max_body_bytes": self._positive("KEYTURN_MAX_BODY_BYTES", 16 * 1024 * 1024),
             "auto_migrate": env.bool("KEYTURN_AUTO_MIGRATE", True),
+            "database_wait_seconds": self._positive("KEYTURN_DATABASE_WAIT_SECONDS", 30, 3600, least=0),
         }
 
     def _flows(self) -> dict[str, Any]:

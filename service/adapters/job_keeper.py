@@ -14,6 +14,8 @@ from service.adapters.periodic import Periodic
 from service.domain import jobs
 from service.domain.jobs import JobRules
 from service.domain.ports import JobCarrier
+from service.observability import Outage
+from service.storage.outages import name_of
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class JobKeeper(Periodic):
         super().__init__("job keeper")
         self._engine, self._carrier, self._rules = engine, carrier, rules
         self._next_round = self._next_sweep = 0.0
+        self._outage = Outage(log)
 
     def flush(self) -> None:
         """Do what is due."""
@@ -47,9 +50,11 @@ class JobKeeper(Periodic):
             if monotonic() >= self._next_sweep:
                 self._sweep()
         except SQLAlchemyError as error:
-            log.warning("jobs could not be looked after (%s)", type(error).__name__)
+            self._outage.failed("jobs could not be looked after (%s)", name_of(error))
         except Exception:
             log.exception("jobs could not be looked after")
+        else:
+            self._outage.over("jobs are looked after again")
 
     def forget(self) -> None:
         """Nothing is gathered."""

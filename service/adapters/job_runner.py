@@ -22,7 +22,9 @@ from service.domain.errors import DomainError, RunTooLarge, TooBusy, TooManyAtte
 from service.domain.jobs import Claimed, JobRules
 from service.domain.ports import LimitStore, Vault
 from service.domain.runs import FlowRunner, Running
+from service.observability import Outage
 from service.storage.engine import begin_write
+from service.storage.outages import name_of
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +89,7 @@ class Heart(Periodic):
         self._engine, self._every = engine, lost_after / _BEATS
         self._watched: dict[uuid.UUID, Watch] = {}
         self._last_beat = 0.0
+        self._outage = Outage(log)
 
     @contextmanager
     def watching(self, claim: uuid.UUID) -> Iterator[Watch]:
@@ -122,7 +125,9 @@ class Heart(Periodic):
                 self._last_beat = monotonic()
         except SQLAlchemyError as error:
             # The runs go on: a database that is away for a moment is no reason to stop what is paid for.
-            log.warning("no sign of life could be given for %d jobs (%s)", len(watched), type(error).__name__)
+            self._outage.failed("no sign of life could be given for %d jobs (%s)", len(watched), name_of(error))
+        else:
+            self._outage.over("signs of life are given again")
 
     def forget(self) -> None:
         """Drop what the process before a fork ran."""

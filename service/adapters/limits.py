@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 
 from service.domain.errors import LimitsAway
 from service.domain.ports import LimitStore, Standing
+from service.observability import Outage
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -95,6 +96,7 @@ class SharedLimits:
     def __init__(self, shared: LimitStore, local: LimitStore, clock: Callable[[], float] = monotonic) -> None:
         self._shared, self._local, self._clock = shared, local, clock
         self._away_until = 0.0
+        self._outage = Outage(log)
 
     def of(self, when_away: WhenAway) -> LimitStore:
         """The store for one kind of limit, with the operator's choice for it."""
@@ -112,11 +114,14 @@ class SharedLimits:
         """
         if self._clock() >= self._away_until:
             try:
-                return question(self._shared)
+                answer = question(self._shared)
             except LimitsAway:
                 # Not asked again for a moment: each try may cost a time-out.
                 self._away_until = self._clock() + _RETRY_SECONDS
-                log.warning("limits cannot be counted for all workers at the moment (%s)", when_away)
+                self._outage.failed("limits cannot be counted for all workers at the moment (%s)", when_away)
+            else:
+                self._outage.over("limits are counted for all workers again")
+                return answer
         if when_away == "refuse":
             raise LimitsAway
         return question(self._local)

@@ -9,7 +9,7 @@ from time import time
 
 from sqlalchemy import Engine, case, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service.adapters.limits import CLOCKS_APART
@@ -105,5 +105,6 @@ class DatabaseLimits:
                 begin_write(session)
                 yield session
                 session.commit()
-        except OperationalError:
+        except SQLAlchemyError:
+            # Whatever it is: a standby has no tables that are not logged, and says so in yet another way.
             raise LimitsAway from None

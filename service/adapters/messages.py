@@ -14,12 +14,16 @@ from sqlalchemy.orm import Session
 
 from service.adapters.periodic import Periodic
 from service.domain.ports import MessageRow
+from service.observability import Outage
 from service.storage.engine import begin_write
 from service.storage.messages import StoredChatMessage
+from service.storage.outages import name_of
 
 log = logging.getLogger(__name__)
 
 _MOST_WAITING = 1000
+#: Messages that wait at most while the database is away; the oldest are given up then.
+_MOST_KEPT = 10_000
 _KEPT = frozenset({"id", "user_id", "flow_id"})
 # A row that fails with one of these never gets in. It must not stay among the rows that wait: they are written
 # together, and it would keep everybody's messages out for ever.
@@ -37,6 +41,7 @@ class MessageWriter(Periodic):
         self._engine = engine
         self._waiting: dict[object, MessageRow] = {}
         self._flushing = threading.Lock()
+        self._outage = Outage(log)
         self._statement = _upsert(engine.dialect.name)
 
     def write(self, rows: Sequence[MessageRow]) -> None:
@@ -53,7 +58,7 @@ class MessageWriter(Periodic):
         with self._lock:
             self._waiting.update((row["id"], row) for row in rows)
             full = len(self._waiting) > _MOST_WAITING
-        if full:
+        if full and not self._outage.is_on:
             self.flush()
 
     def flush(self) -> None:
@@ -68,14 +73,23 @@ class MessageWriter(Periodic):
                 return
             try:
                 self.write(list(waiting.values()))
-            except SQLAlchemyError:
-                log.warning("%d messages could not be written yet", len(waiting))
+            except BaseException as error:
                 with self._lock:
-                    self._waiting = {**waiting, **self._waiting}
+                    both = {**waiting, **self._waiting}
+                    self._waiting = dict(list(both.items())[-_MOST_KEPT:])
+                if not isinstance(error, SQLAlchemyError):
+                    raise
+                self._outage.failed("%d messages could not be written yet (%s)", len(waiting), name_of(error))
+            else:
+                self._outage.over("messages are written again")
 
     def forget(self) -> None:
         """Drop what another process had gathered before it forked."""
         self._waiting = {}
+
+    def waiting(self) -> int:
+        """How many messages are not written."""
+        return len(self._waiting)
 
     def _write(self, rows: Sequence[MessageRow]) -> None:
         with Session(self._engine) as session:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
+
+log = logging.getLogger(__name__)
 
 SECONDS = 1.0
 
@@ -34,12 +37,18 @@ class Periodic:
         """Drop what another process had gathered before it forked."""
         raise NotImplementedError
 
+    def waiting(self) -> int:
+        """How much has gathered and is not written."""
+        return 0
+
     def close(self) -> None:
         """Stop the timer and write the rest."""
         self._stop.set()
         self._bell.set()
         atexit.unregister(self.close)
         self.flush()
+        if left := self.waiting():
+            log.error("%s: %d could not be written before the end, and are lost", self._name, left)
 
     def awake(self) -> None:
         """Make sure that the timer runs in this process."""
@@ -66,5 +75,10 @@ class Periodic:
         while not stop.is_set():
             bell.wait(self._seconds)
             bell.clear()
-            if not stop.is_set():
+            if stop.is_set():
+                return
+            try:
                 self.flush()
+            except Exception:
+                # Whatever it is, what gathers next has to find its timer alive.
+                log.exception("the timer %s failed, and goes on", self._name)

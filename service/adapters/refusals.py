@@ -15,7 +15,9 @@ from sqlalchemy.orm import Session
 
 from service.domain import audit
 from service.domain.audit import Action, Actor, Subject
+from service.observability import Outage
 from service.storage.engine import begin_write
+from service.storage.outages import name_of
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class RefusalLog:
         self._lock = threading.Lock()
         self._seen: OrderedDict[tuple[object, ...], tuple[float, int]] = OrderedDict()
         self._minute, self._rows = 0.0, 0
+        self._outage = Outage(log)
 
     def note(self, by: Actor, action: Action, now: datetime, reason: str, subject: Subject | None = None) -> None:
         """Note one refusal; a database that is away costs the note and not the answer."""
@@ -52,7 +55,9 @@ class RefusalLog:
                 audit.record(session, by, action, now, subject, details, refused=True)
                 session.commit()
         except SQLAlchemyError as error:
-            log.warning("a refusal (%s) could not be written to the audit trail: %s", reason, type(error).__name__)
+            self._outage.failed("refusals (%s) could not be written to the audit trail: %s", reason, name_of(error))
+        else:
+            self._outage.over("refusals are written to the audit trail again")
 
     def _repeated(self, kind: tuple[object, ...]) -> int | None:
         """Return how many came since the last row of this kind; None: no row for this one."""

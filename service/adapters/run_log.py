@@ -12,7 +12,9 @@ from sqlalchemy.orm import Session
 
 from service.adapters.periodic import Periodic
 from service.domain.ports import FinishedRun
+from service.observability import Outage
 from service.storage.engine import begin_write
+from service.storage.outages import name_of
 from service.storage.runs import RunRow
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ class RunLog(Periodic):
         self._engine = engine
         self._waiting: list[FinishedRun] = []
         self._flushing = threading.Lock()
+        self._outage = Outage(log)
 
     def add(self, run: FinishedRun) -> None:
         """Write a run within a second."""
@@ -48,14 +51,22 @@ class RunLog(Periodic):
                 return
             try:
                 self._write(waiting)
-            except SQLAlchemyError:
-                log.warning("%d runs could not be noted yet", len(waiting))
+            except BaseException as error:
                 with self._lock:
                     self._waiting = (waiting + self._waiting)[-_MOST_WAITING:]
+                if not isinstance(error, SQLAlchemyError):
+                    raise
+                self._outage.failed("%d runs could not be noted yet (%s)", len(waiting), name_of(error))
+            else:
+                self._outage.over("runs are noted again")
 
     def forget(self) -> None:
         """Drop what another process had gathered before it forked."""
         self._waiting = []
+
+    def waiting(self) -> int:
+        """How many runs are not noted."""
+        return len(self._waiting)
 
     def _write(self, runs: list[FinishedRun]) -> None:
         try:

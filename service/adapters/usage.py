@@ -16,8 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service.adapters.periodic import Periodic
+from service.observability import Outage
 from service.storage.engine import begin_write
 from service.storage.keys import ApiKey, KeyUsage
+from service.storage.outages import name_of
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class UsageCounter(Periodic):
         self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
         self._pending: dict[uuid.UUID, _Uses] = {}
         self._flushing = threading.Lock()
+        self._outage = Outage(log)
 
     def record(self, key_id: uuid.UUID, at: datetime) -> None:
         """Count one use."""
@@ -79,13 +82,21 @@ class UsageCounter(Periodic):
                 return
             try:
                 self._write(pending)
-            except SQLAlchemyError:
-                log.warning("uses of %d keys could not be written yet", len(pending))
+            except BaseException as error:
                 self._put_back(pending)
+                if not isinstance(error, SQLAlchemyError):
+                    raise
+                self._outage.failed("uses of %d keys could not be written yet (%s)", len(pending), name_of(error))
+            else:
+                self._outage.over("uses of keys are written again")
 
     def forget(self) -> None:
         """Drop what another process had gathered before it forked."""
         self._pending = {}
+
+    def waiting(self) -> int:
+        """Of how many keys uses are not written."""
+        return len(self._pending)
 
     def _write(self, pending: dict[uuid.UUID, _Uses]) -> None:
         with Session(self._engine) as session:

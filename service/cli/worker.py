@@ -43,7 +43,7 @@ def worker(env_file: Path | None, concurrency: int | None, grace: int | None, lo
         )
     celery_of(settings)  # says what is not installed before anything is made
     observability.install(settings.log_level, settings.log_file)
-    facts = boot.prepare(settings)
+    facts = boot.start(settings)
     if facts.made_password:
         # Made on the way, in an empty database; nobody could ever see it again.
         click.echo(f"keyturn: made the superuser {facts.superuser} with the password {facts.made_password}", err=True)

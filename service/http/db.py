@@ -7,7 +7,7 @@ One commit per request, here, for a status below 400. What must survive a refusa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
@@ -17,6 +17,7 @@ from flask.ctx import _AppCtxGlobals
 from flask.wrappers import Response
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service.domain.accounts import Lifetimes
@@ -115,7 +116,6 @@ def install(app: Flask, settings: Settings) -> Engine:
     app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings.database_url, pool_size=settings.threads)
     db.init_app(app)
-    app.after_request(_finish)
     with app.app_context():
         return install_rules(db.engine)
 
@@ -156,7 +156,7 @@ def reads_only() -> None:
 def abandon() -> None:
     """Undo what was done and give the connection back: another transaction is to write now."""
     if g.pop("session_open", False):
-        db.session.rollback()
+        _give_up()
         db.session.remove()
 
 
@@ -170,10 +170,30 @@ def own_transaction() -> Iterator[Session]:
         own.commit()
 
 
+def commit_in_the_end(app: Flask) -> None:
+    """Commit each request's work before anything tells of its answer.
+
+    To be called after all others that look at answers: the last to be registered is the first to see them.
+    """
+    app.after_request(_finish)
+
+
 def _finish(response: Response) -> Response:
-    if notes().pop("session_open", False):
-        if response.status_code < 400:
+    if not notes().pop("session_open", False):
+        return response
+    if response.status_code < 400:
+        try:
             db.session.commit()
-        else:
-            db.session.rollback()
+        except SQLAlchemyError as error:
+            _give_up()
+            # The answer says that it is done, and it is not.
+            return current_app.make_response(current_app.handle_user_exception(error))
+    else:
+        _give_up()
     return response
+
+
+def _give_up() -> None:
+    # A connection that broke cannot even be told so, and nothing of it is kept.
+    with suppress(SQLAlchemyError):
+        db.session.rollback()

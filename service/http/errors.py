@@ -11,12 +11,15 @@ import logging
 
 from flask import Flask, jsonify
 from flask.wrappers import Response
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from service.domain import errors
+from service.observability import Outage
+from service.storage import outages
 
 log = logging.getLogger(__name__)
+_away, _full = Outage(log, logging.ERROR), Outage(log, logging.ERROR)
 
 #: The most special class first.
 STATUS: tuple[tuple[type[errors.DomainError], int], ...] = (
@@ -53,7 +56,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(errors.DomainError, answer)
     app.register_error_handler(Worded, _worded)
     app.register_error_handler(HTTPException, of_http)
-    app.register_error_handler(OperationalError, of_database)
+    app.register_error_handler(SQLAlchemyError, of_database)
     app.register_error_handler(Exception, unexpected)
 
 
@@ -141,13 +144,31 @@ def of_http(error: HTTPException) -> Response:
     return response
 
 
-def of_database(error: OperationalError) -> Response:
-    """Return the answer while the database is away."""
-    log.error("the database did not answer: %s", type(error.orig).__name__)
-    response = jsonify({"detail": "The database is not available. Try again in a moment."})
-    response.status_code = 503
-    response.headers["Retry-After"] = "1"
+def of_database(error: SQLAlchemyError) -> Response:
+    """Return the answer to a failure of the database: away, full, or a mistake of this code."""
+    told = database_state(error)
+    if told is None:
+        return unexpected(error)
+    status, text = told
+    response = jsonify({"detail": text})
+    response.status_code = status
+    if status == 503:
+        response.headers["Retry-After"] = "1"
     return response
+
+
+def database_state(error: BaseException) -> tuple[int, str] | None:
+    """Return status and words for a database that is full or away, and note it in the log; None: another failure.
+
+    A full disk is 507 (RFC 4918, section 11.5): temporary, but nothing that a client should try again by itself.
+    """
+    if isinstance(error, SQLAlchemyError) and outages.is_full(error):
+        _full.failed("the database has no space left on its disk: make some, nothing has to be restarted")
+        return 507, "The server has no space left to store this."
+    if outages.is_away(error):
+        _away.failed("the database did not answer: %s", outages.name_of(error))
+        return 503, "The database is not available. Try again in a moment."
+    return None
 
 
 def unexpected(error: Exception) -> Response:

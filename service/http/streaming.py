@@ -18,7 +18,7 @@ from service.domain.errors import DomainError, Invalid
 from service.domain.ports import Event
 from service.domain.runs import Running
 from service.http.answers import spaced
-from service.http.errors import detail_of, status_of
+from service.http.errors import database_state, detail_of, status_of
 from service.http.schemas.workflows import outputs_of
 
 log = logging.getLogger(__name__)
@@ -118,11 +118,20 @@ def _told(running: Running, session_id: str, encode: Encode) -> Generator[bytes,
             yield _bytes(event, session_id, encode)
     except DomainError as error:
         yield encode("error", {"error": f"{status_of(error)}: {json.dumps(detail_of(error))}"})
-    except Exception:
-        log.exception("a streamed run failed unexpectedly")
-        yield encode("error", {"error": '500: "Internal Server Error"'})
+    except Exception as error:
+        status, text = failure_of(error)
+        yield encode("error", {"error": f"{status}: {json.dumps(text)}"})
     finally:
         running.close()
+
+
+def failure_of(error: Exception) -> tuple[int, str]:
+    """Return status and words for what ended a stream and is no error of the domain's; the log has the rest."""
+    told = database_state(error)
+    if told is None:
+        log.error("a streamed run failed unexpectedly", exc_info=error)
+        return 500, "Internal Server Error"
+    return told
 
 
 def _bytes(event: Event, session_id: str, encode: Encode) -> bytes:

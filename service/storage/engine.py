@@ -13,6 +13,7 @@ from sqlalchemy import create_engine as sqlalchemy_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from service.storage import outages
 from service.storage.generation import announcing
 
 T = TypeVar("T")
@@ -20,9 +21,20 @@ T = TypeVar("T")
 #: Seconds that a SQLite writer waits for the one before it.
 BUSY_SECONDS = 30
 
-#: Each look-up takes a part of a millisecond, so a few connections serve all threads of a process.
-_LOOKUP_CONNECTIONS = 4
-_POSTGRESQL = {"connect_timeout": 10, "application_name": "keyturn"}
+#: Each look-up takes a part of a millisecond, so a few connections serve all threads of a process; whoever waits for
+#: one for so many seconds waits for a database that is away.
+_LOOKUP_CONNECTIONS, _LOOKUP_SECONDS = 4, 2
+
+#: What libpq is told where the URL does not say it. A host that vanished in the middle of a query is given up after
+#: half a minute or so, and not after the two hours of TCP.
+_POSTGRESQL: dict[str, Any] = {
+    "application_name": "keyturn",
+    "connect_timeout": outages.CONNECT_SECONDS,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 
 _WRITE = "keyturn_write"
 _ENCODER = json.JSONEncoder(allow_nan=False, default=str)
@@ -48,9 +60,8 @@ def engine_options(url: URL, *, pool_size: int = 5) -> dict[str, Any]:
         **_EVERYWHERE,
         "pool_size": pool_size,
         "max_overflow": 10,
-        "pool_pre_ping": True,
         "pool_recycle": 1800,
-        "connect_args": _POSTGRESQL,
+        "connect_args": _unsaid(url),
     }
 
 
@@ -60,32 +71,36 @@ def create_engine(url: URL, *, pool_size: int = 5) -> Engine:
 
 
 def install_rules(engine: Engine) -> Engine:
-    """Add the rules for SQLite connections to an engine; other databases need none."""
+    """Add the rules for connections to an engine."""
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _on_sqlite_connect)
         event.listen(engine, "begin", _on_sqlite_begin)
+    else:
+        outages.watch(engine)
     return engine
 
 
 def for_lookups(engine: Engine) -> Engine:
     """Return an engine for reads of one statement each that are asked for all day: see ``look_up``.
 
-    On PostgreSQL it has few connections of its own, without BEGIN, ROLLBACK and a question whether the connection
-    still lives: each is a round trip that costs as much as the statement. SQLite's transactions cost next to nothing
+    On PostgreSQL it has few connections of its own, without BEGIN and ROLLBACK: each is a round trip that costs as
+    much as the statement. SQLite's transactions cost next to nothing
     and are ruled by ``install_rules``; there it is the same engine.
     """
     if engine.dialect.name != "postgresql":
         return engine
-    return sqlalchemy_engine(
+    made = sqlalchemy_engine(
         engine.url,
         **_EVERYWHERE,
         isolation_level="AUTOCOMMIT",
         pool_size=_LOOKUP_CONNECTIONS,
         max_overflow=0,
+        pool_timeout=_LOOKUP_SECONDS,
         pool_recycle=1800,
         pool_reset_on_return=None,
-        connect_args=_POSTGRESQL,
+        connect_args=_unsaid(engine.url),
     )
+    return install_rules(made)
 
 
 def look_up(engine: Engine, ask: Callable[[Connection], T]) -> T:
@@ -103,6 +118,11 @@ def look_up(engine: Engine, ask: Callable[[Connection], T]) -> T:
             raise
     with engine.connect() as connection:
         return ask(connection)
+
+
+def _unsaid(url: URL) -> dict[str, Any]:
+    """What libpq is told beside what the URL says."""
+    return {name: value for name, value in _POSTGRESQL.items() if name not in url.query}
 
 
 def to_json(value: object) -> str:

@@ -11,7 +11,7 @@ class Gate:
 
     def __init__(self, target: tuple[str, int]) -> None:
         self._target, self._sockets, self._lock = target, set(), threading.Lock()
-        self._open = True
+        self._open, self._is_mute = True, False
         self._door = socket.create_server(("127.0.0.1", 0))
         self.port = self._door.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -26,6 +26,18 @@ class Gate:
         with self._lock:
             self._open = True
 
+    def mute(self) -> None:
+        """Cut what goes through, and take new connections without ever answering: a host that is gone."""
+        self.shut()
+        with self._lock:
+            self._open = self._is_mute = True
+
+    def speak(self) -> None:
+        """Carry again what comes from now on."""
+        self.shut()
+        with self._lock:
+            self._open, self._is_mute = True, False
+
     def close(self) -> None:
         self.shut()
         self._door.close()
@@ -39,6 +51,9 @@ class Gate:
             with self._lock:
                 if not self._open:
                     client.close()
+                    continue
+                if self._is_mute:
+                    self._sockets.add(client)
                     continue
                 broker = socket.create_connection(self._target)
                 self._sockets |= {client, broker}

@@ -78,7 +78,7 @@ def health_check() -> Response:
             connection.execute(text("SELECT 1"))
     except SQLAlchemyError:
         failed = jsonify({"detail": {"status": "nok", "chat": "ok", "db": "error check the server logs"}})
-        failed.status_code = 503
+        failed.status_code, failed.headers["Retry-After"] = 503, "1"
         return failed
     return jsonify({"status": "ok", "chat": "ok", "db": "ok"})
 
@@ -92,7 +92,7 @@ def ready() -> Response:
     if set(found.values()) == {"ok"}:
         return jsonify({"status": "ready", **found})
     refused = jsonify({"detail": {"status": "not ready", **found}})
-    refused.status_code = 503
+    refused.status_code, refused.headers["Retry-After"] = 503, "1"
     return refused
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 from flask import Request, Response
-from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import NotAcceptable, UnsupportedMediaType
 
 from service.http.answers import spaced
@@ -31,6 +30,7 @@ from service.http.mcp.jsonrpc import (
 )
 from service.http.parsing import loads
 from service.http.streaming import Relay, answered, departed
+from service.storage import outages
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def reply(exchange: Exchange, message: Message) -> Json:
 
     Raises:
         Fault: with the request's id.
-        OperationalError: the database does not answer.
+        SQLAlchemyError: the database does not answer.
     """
     with _answerable(message):
         if message.method == "tools/call":
@@ -117,9 +117,9 @@ def _answerable(message: Message) -> Iterator[None]:
     except Fault as fault:
         fault.id = message.id
         raise
-    except OperationalError:
-        raise
-    except Exception:
+    except Exception as error:
+        if outages.is_away(error):
+            raise
         log.exception("a message of MCP could not be answered")
         abandon()
         raise Fault(INTERNAL_ERROR, "Internal error", id=message.id) from None

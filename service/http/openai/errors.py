@@ -9,7 +9,7 @@ import json
 
 from flask import Blueprint
 from flask.wrappers import Response
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from service.domain import errors
@@ -53,7 +53,7 @@ def install(blueprint: Blueprint) -> None:
     """Answer every failure of the blueprint's routes in OpenAI's shape, also those that the door finds."""
     blueprint.register_error_handler(errors.DomainError, _refused)
     blueprint.register_error_handler(HTTPException, lambda error: _reshaped(usual.of_http(error)))
-    blueprint.register_error_handler(OperationalError, lambda error: _reshaped(usual.of_database(error)))
+    blueprint.register_error_handler(SQLAlchemyError, lambda error: _reshaped(usual.of_database(error)))
     blueprint.register_error_handler(Exception, lambda error: _reshaped(usual.unexpected(error)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator, Iterable, Iterator
 from typing import Protocol
 
@@ -14,9 +13,7 @@ from service.domain.runs import Running
 from service.http.answers import spaced
 from service.http.openai.errors import message_of
 from service.http.openai.said import Json
-from service.http.streaming import Relay, answered
-
-log = logging.getLogger(__name__)
+from service.http.streaming import Relay, answered, failure_of
 
 _PULSE = b": still running\n\n"
 #: The only code of OpenAI's that says: not your fault.
@@ -55,9 +52,8 @@ def _told(running: Running, story: Story, end: bytes) -> Generator[bytes, None, 
             yield from _encoded(story.follow(event))
     except DomainError as error:
         yield from _encoded(story.fail(message_of(error), _FAILED))
-    except Exception:
-        log.exception("a streamed run failed unexpectedly")
-        yield from _encoded(story.fail("Internal Server Error", _FAILED))
+    except Exception as error:
+        yield from _encoded(story.fail(failure_of(error)[1], _FAILED))
     finally:
         running.close()
     if end:

@@ -11,13 +11,13 @@ from typing import Any
 from urllib.parse import quote
 
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from service.domain.errors import DomainError, Invalid
 from service.http import cookies
 from service.http.db import SAFE_METHODS, abandon, services
-from service.http.errors import status_of
+from service.http.errors import of_database, status_of
 from service.http.policy import visitor
 from service.http.sessions import SignInNeeded
 
@@ -163,9 +163,10 @@ def _http(error: HTTPException) -> Response:
     return page("error.html", error.name, status=error.code or 500, text="")
 
 
-@blueprint.errorhandler(OperationalError)
-def _database(_error: OperationalError) -> Response:
+@blueprint.errorhandler(SQLAlchemyError)
+def _database(error: SQLAlchemyError) -> Response:
     # Not the frame of a page: it would ask the database who is signed in.
-    response = make_response("The database is not available. Try again in a moment.", 503)
-    response.headers.update({"Retry-After": "1", "Content-Type": "text/plain; charset=utf-8"})
-    return response
+    answer = of_database(error)
+    answer.set_data(str(answer.get_json()["detail"]))
+    answer.content_type = "text/plain; charset=utf-8"
+    return answer
