@@ -1,4 +1,4 @@
-"""Making things over HTTP while the server suffers, and looking afterwards whether all that it acknowledged is there."""
+"""Making things over HTTP while the server suffers, and looking afterwards for all that it has acknowledged."""
 
 from __future__ import annotations
 

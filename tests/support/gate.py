@@ -12,6 +12,8 @@ class Gate:
     def __init__(self, target: tuple[str, int]) -> None:
         self._target, self._sockets, self._lock = target, set(), threading.Lock()
         self._open, self._is_mute = True, False
+        #: Those that are not answered.
+        self._waiting: list[socket.socket] = []
         self._door = socket.create_server(("127.0.0.1", 0))
         self.port = self._door.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -19,8 +21,11 @@ class Gate:
     def shut(self) -> None:
         with self._lock:
             self._open, sockets = False, list(self._sockets)
+            waiting, self._waiting = self._waiting, []
         for one in sockets:
             one.close() if one.fileno() < 0 else one.shutdown(socket.SHUT_RDWR)
+        for one in waiting:
+            one.close()
 
     def open(self) -> None:
         with self._lock:
@@ -53,9 +58,13 @@ class Gate:
                     client.close()
                     continue
                 if self._is_mute:
-                    self._sockets.add(client)
+                    self._waiting.append(client)
                     continue
-                broker = socket.create_connection(self._target)
+                try:
+                    broker = socket.create_connection(self._target)
+                except ConnectionRefusedError:
+                    client.close()
+                    continue
                 self._sockets |= {client, broker}
             for ends in ((client, broker), (broker, client)):
                 threading.Thread(target=self._carry, args=ends, daemon=True).start()
