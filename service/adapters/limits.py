@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic, time
 from typing import Literal, TypeVar
 
@@ -97,6 +98,8 @@ class SharedLimits:
         self._shared, self._local, self._clock = shared, local, clock
         self._away_until = 0.0
         self._outage = Outage(log)
+        #: Places that could not be given back.
+        self._owed: deque[tuple[str, str]] = deque(maxlen=_MOST_SUBJECTS)
 
     def of(self, when_away: WhenAway) -> LimitStore:
         """The store for one kind of limit, with the operator's choice for it."""
@@ -114,17 +117,36 @@ class SharedLimits:
         """
         if self._clock() >= self._away_until:
             try:
+                if self._outage.is_on:
+                    # One finds out whether it is back; a try may cost a time-out, and nobody waits for it beside.
+                    self._away_until = self._clock() + _RETRY_SECONDS
                 answer = question(self._shared)
             except LimitsAway:
-                # Not asked again for a moment: each try may cost a time-out.
                 self._away_until = self._clock() + _RETRY_SECONDS
                 self._outage.failed("limits cannot be counted for all workers at the moment (%s)", when_away)
             else:
-                self._outage.over("limits are counted for all workers again")
+                if self._outage.is_on:
+                    self._away_until = 0.0
+                    self._outage.over("limits are counted for all workers again")
+                if self._owed:
+                    self._give_back_owed()
                 return answer
         if when_away == "refuse":
             raise LimitsAway
         return question(self._local)
+
+    def leave(self, subject: str, token: str) -> None:
+        """Give a place back, whichever store it is of; where that is away, later, or it counts until its lease ends."""
+        self._local.leave(subject, token)
+        try:
+            self.ask(lambda store: store.leave(subject, token), "refuse")
+        except LimitsAway:
+            self._owed.append((subject, token))
+
+    def _give_back_owed(self) -> None:
+        with suppress(IndexError, LimitsAway):  # emptied by another thread; away again, and the lease ends some day
+            while True:
+                self._shared.leave(*self._owed.popleft())
 
 
 class _Chosen:
@@ -143,8 +165,7 @@ class _Chosen:
         return self._limits.ask(lambda store: store.enter(subject, most, lease), self._when_away)
 
     def leave(self, subject: str, token: str) -> None:
-        # Whichever store gave the place; the other one does not know the token.
-        self._limits.ask(lambda store: store.leave(subject, token), "local")
+        self._limits.leave(subject, token)
 
     def close(self) -> None:
         self._limits.close()

@@ -17,7 +17,7 @@ from service.adapters.limits import LocalLimits, SharedLimits
 from service.adapters.limits_database import DatabaseLimits
 from service.adapters.limits_redis import RedisLimits
 from service.domain.errors import LimitsAway
-from service.domain.ports import LimitStore
+from service.domain.ports import LimitStore, Standing
 from service.settings import Settings
 from service.storage import LimitLease, LimitWindow
 from service.storage.engine import create_engine
@@ -225,15 +225,38 @@ class Away:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.is_asked, self.goes_on = threading.Event(), threading.Event()
+        self.goes_on.set()
 
     def hit(self, *_: object) -> object:
         self.asked += 1
+        if not self.goes_on.is_set():
+            self.is_asked.set()
+            self.goes_on.wait(30)
         raise LimitsAway
 
     enter = forgive = leave = hit
 
     def close(self) -> None:
         """Nothing."""
+
+
+class Sometimes(LocalLimits):
+    """A shared store that is away when a test says so."""
+
+    is_away = False
+
+    def hit(self, subject: str, most: int, seconds: int) -> Standing:
+        self._look()
+        return super().hit(subject, most, seconds)
+
+    def leave(self, subject: str, token: str) -> None:
+        self._look()
+        super().leave(subject, token)
+
+    def _look(self) -> None:
+        if self.is_away:
+            raise LimitsAway
 
 
 class TestAway:
@@ -270,6 +293,32 @@ class TestAway:
         seconds.now += 3
         shared.of("local").hit("a", 100, 60)
         assert away.asked == 2
+
+    def test_one_finds_out_whether_it_is_back_and_nobody_waits_beside(
+        self, shared: SharedLimits, away: Away, seconds: Seconds
+    ) -> None:
+        store = shared.of("local")
+        store.hit("a", 100, 60)
+        seconds.now += 3
+        away.goes_on.clear()
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(store.hit, "a", 100, 60)
+            assert away.is_asked.wait(30)
+            assert store.hit("a", 100, 60).allowed
+            away.goes_on.set()
+            assert waiting.result().allowed
+        assert away.asked == 2
+
+    def test_a_place_that_could_not_be_given_back_is_given_back_later(self, seconds: Seconds) -> None:
+        store = Sometimes(seconds)
+        shared = SharedLimits(store, LocalLimits(seconds), seconds).of("local")
+        token = shared.enter("a", 1, 600)
+        store.is_away = True
+        shared.leave("a", str(token))
+        store.is_away = False
+        seconds.now += 3
+        shared.hit("b", 1, 60)
+        assert shared.enter("a", 1, 600)
 
     def test_a_redis_that_is_not_there_is_away(self) -> None:
         store = RedisLimits("redis://127.0.0.1:1/0")
