@@ -136,7 +136,7 @@ class SharedLimits:
         return question(self._local)
 
     def leave(self, subject: str, token: str) -> None:
-        """Give a place back, whichever store it is of; where that is away, later, or it counts until its lease ends."""
+        """Give a place back, whichever store it is of; where that is away, later: it counts until its lease ends."""
         self._local.leave(subject, token)
         try:
             self.ask(lambda store: store.leave(subject, token), "refuse")
