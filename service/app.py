@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from service import __version__, boot, observability
+from service import __version__, boot, observability, stopping
 from service.adapters.job_runner import Workshop
 from service.adapters.key_cache import CommitCache, NoCache
 from service.adapters.limits import LocalLimits, SharedLimits
@@ -152,6 +152,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     _serve_other_forms(app)
     _serve_where_openai_does(app)
     db.commit_in_the_end(app)
+    stopping.in_the_end(services.runner.stop_all)
     # What waits from before a restart is taken up without waiting for the first request.
     services.jobs.keeper.awake()
     return app

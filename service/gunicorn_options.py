@@ -21,8 +21,9 @@ def options(settings: Settings) -> dict[str, Any]:
         print(start_screen(settings, facts), file=sys.stderr, flush=True)
 
     def post_worker_init(worker: Any) -> None:
-        """In each worker: streams without an end ask whether they should end."""
+        """In each worker: streams without an end ask whether they should end, and long runs are ended in time."""
         stopping.ask(lambda: not worker.alive)
+        stopping.watch(worker.cfg.graceful_timeout)
 
     return {
         "bind": f"{host}:{settings.port}",

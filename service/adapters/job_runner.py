@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from service.adapters.periodic import Periodic
 from service.domain import jobs, runs
-from service.domain.errors import DomainError, RunTooLarge, TooBusy, TooManyAttempts
+from service.domain.errors import DomainError, RunTooLarge, ServerStopping, TooBusy, TooManyAttempts
 from service.domain.jobs import Claimed, JobRules
 from service.domain.ports import LimitStore, Vault
 from service.domain.runs import FlowRunner, Running
@@ -204,7 +204,7 @@ class JobRunner:
         except (TooBusy, TooManyAttempts):
             return lambda session: jobs.put_back(session, job, _NO_ROOM_SECONDS)
         except Exception as error:
-            if watch.over:
+            if watch.over or isinstance(error, ServerStopping):
                 # By this process's end, or because the job is no longer ours and nothing changes any more.
                 return lambda session: jobs.give_up(session, job, self._rules, _STOPPED)
             return self._failure(job, error)

@@ -168,6 +168,13 @@ class TooBusy(DomainError):
         super().__init__("This server is running as many flows as it can. Try again in a moment.")
 
 
+class ServerStopping(DomainError):
+    """The process stops, and its time is too short for this run."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is being stopped and could not finish this run. Try again in a moment.")
+
+
 class QueueFull(TooBusy):
     """As many jobs of this user wait as may."""
 

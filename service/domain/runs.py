@@ -16,7 +16,16 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from service.domain import variables
-from service.domain.errors import FlowInvalid, NotFound, RunCancelled, RunTooLarge, TooBusy, TooManyAttempts
+from service.domain.errors import (
+    DomainError,
+    FlowInvalid,
+    NotFound,
+    RunCancelled,
+    RunTooLarge,
+    ServerStopping,
+    TooBusy,
+    TooManyAttempts,
+)
 from service.domain.files import OwnersUploads
 from service.domain.messages import DatabaseHistory
 from service.domain.permissions import Rights
@@ -143,6 +152,8 @@ class Prepared:
     places: threading.BoundedSemaphore = field(repr=False)
     slot: Slot | None = None
     note: Callable[[datetime, float, str, TokenUsage | None], None] | None = None
+    #: Of whoever prepared it: what runs at the moment.
+    open_runs: set[Running] = field(default_factory=set, repr=False)
 
     @property
     def trace(self) -> Sequence[ComponentTime]:
@@ -167,13 +178,14 @@ class Running:
     event is handed out.
     """
 
-    __slots__ = ("_at", "_began", "_events", "_held", "_outcome", "_prepared", "_token", "_tokens")
+    __slots__ = ("_at", "_began", "_events", "_held", "_is_stopped", "_outcome", "_prepared", "_token", "_tokens")
 
     def __init__(self, prepared: Prepared, spec: RunSpec) -> None:
         self._held = prepared.places.acquire(blocking=False)
         if not self._held:
             raise TooBusy
-        self._prepared, self._token = prepared, None
+        self._prepared, self._token, self._is_stopped = prepared, None, False
+        prepared.open_runs.add(self)
         self._at, self._began = utc_now(), time.monotonic()
         # Until an end or a failure is seen: nobody waits for it any more.
         self._outcome = "cancelled"
@@ -195,6 +207,8 @@ class Running:
             if isinstance(error, Exception) and not isinstance(error, RunCancelled | StopIteration):
                 self._outcome = "failed"
             self.close()
+            if self._is_stopped and isinstance(error, DomainError):
+                raise ServerStopping from None
             raise
         if event.name == "end":
             self._outcome, self._tokens = "done", event.data.get("tokens")
@@ -205,11 +219,17 @@ class Running:
         """Ask the run to stop; may come from another thread than the one that iterates."""
         self._prepared.context.cancellation.set()
 
+    def stop(self) -> None:
+        """Cancel it for this process's own end, of which whoever waits for it is told."""
+        self._is_stopped = True
+        self.cancel()
+
     def close(self) -> None:
         """End the run; a second call does nothing."""
         if not self._held:
             return
         self._held = False
+        self._prepared.open_runs.discard(self)
         try:
             events = getattr(self, "_events", None)
             if events is not None:
@@ -257,6 +277,12 @@ class FlowRunner:
         self._places = threading.BoundedSemaphore(max_parallel)
         self._compiled: OrderedDict[tuple[uuid.UUID, uuid.UUID], CompiledFlow] = OrderedDict()
         self._lock = threading.Lock()
+        self._open_runs: set[Running] = set()
+
+    def stop_all(self) -> None:
+        """Cancel every run: this process ends in a moment."""
+        for running in list(self._open_runs):
+            running.stop()
 
     def prepare(self, session: Callable[[], Session], owner_id: uuid.UUID, identifier: str, tweaks: Mapping[str, Any],
                 from_request: Mapping[str, str], session_id: str | None, *, depth: int = 0,
@@ -286,7 +312,8 @@ class FlowRunner:
         # A run inside a run has its place already; waiting for a second one could stop all of them for ever.
         places = self._places if depth == 0 else threading.BoundedSemaphore(1)
         note = self._note_of(owner_id, flow_id, key_id) if depth == 0 else None
-        return Prepared(flow_id, bound, values, session_id or str(flow_id), context, history, places, slot, note)
+        return Prepared(flow_id, bound, values, session_id or str(flow_id), context, history, places, slot, note,
+                        self._open_runs)  # fmt: skip
 
     def _note_of(
         self, owner_id: uuid.UUID, flow_id: uuid.UUID, key_id: uuid.UUID | None

@@ -39,6 +39,7 @@ STATUS: tuple[tuple[type[errors.DomainError], int], ...] = (
     (errors.Invalid, 422),
     (errors.TooLarge, 413),
     (errors.TooBusy, 503),
+    (errors.ServerStopping, 503),
     (errors.FlowInvalid, 422),
     (errors.UnknownComponents, 422),
     (errors.TweaksRefused, 422),
@@ -120,7 +121,7 @@ def answer(error: errors.DomainError) -> Response:
         response.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, errors.TooManyAttempts):
         response.headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, errors.TooBusy | errors.LimitsAway):
+    if isinstance(error, errors.TooBusy | errors.LimitsAway | errors.ServerStopping):
         response.headers["Retry-After"] = "1"
     if isinstance(error, errors.Forbidden) and error.code:
         response.headers["x-langflow-error-code"] = error.code

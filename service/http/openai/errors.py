@@ -23,6 +23,7 @@ _CODES: tuple[tuple[type[errors.DomainError], str], ...] = (
     (errors.Forbidden, "permission_denied"),
     (errors.TooManyAttempts, "rate_limit_exceeded"),
     (errors.TooBusy, "server_overloaded"),
+    (errors.ServerStopping, "server_overloaded"),
     (errors.LimitsAway, "server_overloaded"),
     (errors.FlowInvalid, "invalid_flow_request"),
     (errors.UnknownComponents, "unsupported_components"),
