@@ -22,7 +22,7 @@ from sqlalchemy import URL, Connection, Engine, exists, func, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from service import __version__, declaration
+from service import __version__, declaration, observability
 from service.adapters.passwords import BCRYPT_MARK, Argon2Hasher
 from service.adapters.vault import CHECK_TEXT, FernetVault, secret_from
 from service.domain import audit, examples, flows, users, variables
@@ -147,6 +147,21 @@ def prepare(settings: Settings, *, started: bool = False) -> Facts:
         raise _unusable(settings.database_url, error) from None
     finally:
         engine.dispose()
+
+
+def open_log(settings: Settings) -> None:
+    """Send the logs of this process where the settings say.
+
+    Raises:
+        BootError: the file cannot be opened.
+    """
+    try:
+        observability.install(settings.log_level, settings.log_file, as_json=settings.log_json)
+    except OSError as error:
+        raise BootError(
+            f"LANGFLOW_LOG_FILE {settings.log_file} cannot be opened ({error.strerror}): name a file that can be "
+            "written, or leave it out for standard error"
+        ) from None
 
 
 def start(settings: Settings, *, started: bool = False) -> Facts:

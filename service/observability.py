@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,13 +110,36 @@ class Outage:
             self._log.log(self._level, "%s, after %d failures", text, count)
 
 
+class _Steady(logging.StreamHandler):  # type: ignore[type-arg]
+    """Lets nobody's request fail for a line that cannot be written, and does not tell of each of them."""
+
+    _quiet_until = float("-inf")
+
+    def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        now, reason = monotonic(), sys.exc_info()[1]
+        if now < self._quiet_until:
+            return
+        self._quiet_until = now + OUTAGE_LINE_SECONDS
+        with suppress(OSError, ValueError):
+            print(f"keyturn: the log cannot be written ({reason})", file=sys.stderr, flush=True)
+
+
+class _SteadyFile(_Steady, logging.FileHandler):
+    """The same in a file."""
+
+
 def install(level: str, log_file: Path | None = None, *, as_json: bool = False) -> None:
-    """Send the logs of this process to standard error, or to a file."""
-    handler: logging.Handler = logging.FileHandler(log_file) if log_file else logging.StreamHandler()
+    """Send the logs of this process to standard error, or to a file.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    handler: logging.Handler = _SteadyFile(log_file) if log_file else _Steady()
     handler.addFilter(_Redact())
     handler.setFormatter(_Json() if as_json else _Plain())
     root = logging.getLogger("service")
     for former in root.handlers:
-        former.close()
+        with suppress(OSError):  # what it could not write goes with it
+            former.close()
     root.handlers, root.propagate = [handler], False
     root.setLevel(level.upper())

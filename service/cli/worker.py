@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from service import boot, observability
+from service import boot
 from service.adapters.job_runner import Workshop
 from service.adapters.messages import MessageWriter
 from service.adapters.run_log import RunLog
@@ -42,7 +42,7 @@ def worker(env_file: Path | None, concurrency: int | None, grace: int | None, lo
             "it to amqp://... or redis://... for both"
         )
     celery_of(settings)  # says what is not installed before anything is made
-    observability.install(settings.log_level, settings.log_file)
+    boot.open_log(settings)
     facts = boot.start(settings)
     if facts.made_password:
         # Made on the way, in an empty database; nobody could ever see it again.
