@@ -379,7 +379,8 @@ def _tell_policy(session: Session, settings: Settings) -> None:
         "trusted_proxies": settings.trusted_proxies, "host": settings.host,
     }  # fmt: skip
     last = audit.page(session, audit.Filter(action=audit.Action.SERVER_STARTED), None, 1)[0]
-    together = last and now - last[0].at < timedelta(minutes=1) and last[0].details == details
+    # A time ahead is one from before the clock was set back.
+    together = last and abs(now - last[0].at) < timedelta(minutes=1) and last[0].details == details
     if not together:
         audit.record(session, audit.BOOT, audit.Action.SERVER_STARTED, now, audit.Subject("server", None), details)
 

@@ -66,9 +66,10 @@ class JobKeeper(Periodic):
 
     def _take_back(self) -> None:
         with Session(self._engine) as session:
-            if not jobs.lost(session, self._rules):
+            if not jobs.lost(session, self._rules) and not jobs.are_ahead(session):
                 return
         with writing(self._engine) as session:
+            jobs.bring_back(session)
             for job in jobs.lost(session, self._rules):
                 log.warning("job %s of flow %s was lost in attempt %d", job.id, job.flow_id, job.attempts)
                 jobs.give_up(session, job, self._rules, _LOST)

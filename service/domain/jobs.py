@@ -39,6 +39,7 @@ from service.storage.jobs import Job
 from service.storage.users import User
 
 PAGE, MOST = 50, 200
+_MOST_AHEAD = timedelta(minutes=2)
 #: Jobs that one step of an errand touches.
 STEP = 100
 
@@ -289,6 +290,23 @@ def lost(session: Session, rules: JobRules) -> list[Claimed]:
     ]
 
 
+def are_ahead(session: Session) -> bool:
+    """Say whether ``bring_back`` would find anything."""
+    return any(session.scalar(select(Job.id).where(one).limit(1)) for one in _ahead(session))
+
+
+def bring_back(session: Session) -> None:
+    """Set times right that lie ahead of a clock that was set back.
+
+    Else a job would wait, and one whose runner has died would count as running, until the clock has caught up.
+    """
+    now = database_now(session)
+    waits, runs = _ahead(session)
+    session.execute(update(Job).where(waits).values(take_at=now))
+    # Whoever is alive says so again; whoever is not counts as lost in a while.
+    session.execute(update(Job).where(runs).values(heartbeat_at=now))
+
+
 def due(session: Session, most: int) -> list[uuid.UUID]:
     """Jobs that wait to be taken up, the oldest first."""
     waiting = Job.status == Status.QUEUED, Job.take_at <= database_now(session)
@@ -368,6 +386,13 @@ def _end(session: Session, which: ColumnElement[bool], status: Status, **values:
 def _requeue(session: Session, which: ColumnElement[bool], take_at: datetime, **values: Any) -> None:
     values |= {"status": Status.QUEUED, "claim": None, "take_at": take_at}
     session.execute(update(Job).where(which).values(**values))
+
+
+def _ahead(session: Session) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Jobs that wait, and jobs that run, whose times are further ahead than this code ever sets them."""
+    soon = database_now(session) + _MOST_AHEAD
+    waits = and_(Job.status == Status.QUEUED, Job.take_at > soon)
+    return waits, and_(Job.status == Status.RUNNING, Job.heartbeat_at > soon)
 
 
 def _is_over(over: datetime) -> ColumnElement[bool]:

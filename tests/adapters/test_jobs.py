@@ -195,6 +195,28 @@ def test_a_job_for_which_there_was_no_room_waits_without_losing_an_attempt(
     assert ear.heard == [job.id]
 
 
+HOUR_AHEAD = timedelta(hours=1)
+
+
+def test_a_job_that_waits_is_taken_up_although_the_clock_was_set_back(
+    engine: Engine, submit: Callable[..., uuid.UUID]
+) -> None:
+    job_id, ear = submit(), Ear()
+    change(engine, job_id, take_at=utc_now() + HOUR_AHEAD, created_at=utc_now() + HOUR_AHEAD)
+    keep(engine, ear)
+    assert ear.heard == [job_id]
+
+
+def test_a_dead_runner_is_noticed_although_the_clock_was_set_back(
+    engine: Engine, submit: Callable[..., uuid.UUID]
+) -> None:
+    job = taken(engine, submit())
+    change(engine, job.id, heartbeat_at=utc_now() + HOUR_AHEAD)
+    keep(engine)
+    assert row(engine, job.id).status == "running"  # it may be alive, and gets its time to say so
+    assert row(engine, job.id).heartbeat_at <= utc_now() + timedelta(minutes=1)
+
+
 def test_old_jobs_are_swept_up_a_few_at_a_time(engine: Engine, submit: Callable[..., uuid.UUID]) -> None:
     old = [submit() for _ in range(jobs.STEP + 5)]
     kept = taken(engine, submit())
