@@ -47,7 +47,7 @@ class BootError(Exception):
 
 
 class DatabaseAway(BootError):
-    """The database does not answer; it may be starting, too."""
+    """The database does not answer, and may be starting; or its disk is full. Waiting may help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +189,8 @@ def start(settings: Settings, *, started: bool = False) -> Facts:
 def start_worker(settings: Settings) -> Facts:
     """Prepare in a process that answers requests.
 
-    One that is started in place of another while the database is away starts all the same: were it to end instead,
-    gunicorn would take the server down with it.
+    One that is started in place of another while the database is away or full starts all the same: were it to end
+    instead, gunicorn would take the server down with it.
 
     Raises:
         BootError: something has to be mended first.
@@ -200,7 +200,7 @@ def start_worker(settings: Settings) -> Facts:
     except DatabaseAway as error:
         if _found is None:
             return start(settings, started=True)
-        log.warning("%s. This worker starts without it, and answers 503 until it is back.", error)
+        log.warning("%s. This worker starts all the same, and refuses what it cannot do.", error)
         return replace(_found, made_password=None)
 
 
@@ -408,10 +408,10 @@ def _facts(session: Session, settings: Settings, source: str, password: str | No
 
 
 def _unusable(url: URL, error: DBAPIError) -> BootError:
+    name = url.render_as_string(hide_password=True)
+    if outages.is_full(error):
+        return DatabaseAway(f"the database {name} has no space left on its disk: make some")
     first = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
     # Nobody starts a SQLite file.
     kind = DatabaseAway if url.get_backend_name() == "postgresql" and outages.is_away(error) else BootError
-    return kind(
-        f"the database {url.render_as_string(hide_password=True)} cannot be used ({first}): start it, or correct "
-        "LANGFLOW_DATABASE_URL"
-    )
+    return kind(f"the database {name} cannot be used ({first}): start it, or correct LANGFLOW_DATABASE_URL")

@@ -58,10 +58,14 @@ class CommitCache:
         self._data_version, self._look_again = 0, 0.0
         self._entries: dict[Hashable, tuple[Hashable, Any]] = {}
 
-    def version(self) -> Version:
+    def version(self) -> Version | None:
         mark = self._generation.read()
         if mark is None or monotonic() >= self._look_again:
-            self._look()
+            try:
+                self._look()
+            except sqlite3.Error:
+                # Whatever it is, the look-up itself meets it too, and knows what to answer.
+                return None
         return mark, self._data_version
 
     def _look(self) -> None:

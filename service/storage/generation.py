@@ -43,17 +43,25 @@ class Generation:
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            log.warning("%s cannot be used, which costs each request some time: %s", path, error.strerror)
+            _tell(path, error)
             return None
         try:
             if os.geteuid() == 0:
                 # A command of root's must not shut the server out.
                 owner = self._database.stat()
                 os.fchown(file, owner.st_uid, owner.st_gid)
-            os.ftruncate(file, _SIZE)
+            # Its block has to be there: a write into a mapped hole on a full disk ends the process (SIGBUS).
+            os.posix_fallocate(file, 0, _SIZE)
             return mmap.mmap(file, _SIZE)
+        except OSError as error:
+            _tell(path, error)
+            return None
         finally:
             os.close(file)
+
+
+def _tell(path: Path, error: OSError) -> None:
+    log.warning("%s cannot be used, which costs each request some time: %s", path, error.strerror)
 
 
 def announcing(database: Path) -> type[sqlite3.Connection]:

@@ -192,3 +192,11 @@ def test_a_revocation_during_a_look_up_holds_from_the_next_request(app: Flask, a
     event.remove(engine, "after_cursor_execute", revoke_meanwhile)
     separate.dispose()
     assert (overtaken, caller.get("/users/whoami").status_code) == (200, 403)
+
+
+def test_a_file_that_cannot_be_opened_means_no_cache_and_no_error_of_its_own(tmp_path: Path) -> None:
+    cache = CommitCache(tmp_path)
+    assert cache.version() is None
+    cache.put("key", None, "value")
+    assert cache.get("key", None) is None
+    cache.close()

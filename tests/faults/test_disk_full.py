@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, make_url
 
-from tests.faults.conftest import serving
+from tests.faults.conftest import Server, serving
 from tests.faults.making import Maker
 from tests.support.client import Api
 from tests.support.crowd import Answer
@@ -98,6 +100,7 @@ def story(small_disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
         refused = until(made.flow, lambda answer: not answer.is_kept, seconds=60)
         asked = {path: server.get(path) for path in ("/health", "/ready", "/variables/")}
         asked["run"] = server.post("/run/keyturn-echo", json={"input_value": "hello"})
+        replace_workers(server)
         for _ in range(5):
             asked["whoami"] = server.get("/users/whoami", used)
         ballast.unlink()
@@ -108,6 +111,15 @@ def story(small_disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
         check = connection.execute("PRAGMA integrity_check").fetchone()[0]
         uses = connection.execute("SELECT total_uses FROM api_key WHERE name = 'used'").fetchone()[0]
     return Story(made, refused, asked, log.read_text(), server.process.output, check, uses)
+
+
+def replace_workers(server: Server) -> None:
+    """Kill every worker, and wait for its successor."""
+    former = server.process.workers
+    for worker in former:
+        os.kill(worker, signal.SIGKILL)
+    until(lambda: len(set(server.process.workers) - set(former)) == len(former), seconds=60)
+    until(lambda: server.get("/health").status == 200, seconds=60)
 
 
 def fill(disk: Path) -> Path:
