@@ -100,7 +100,8 @@ def for_lookups(engine: Engine) -> Engine:
         pool_reset_on_return=None,
         connect_args=_unsaid(engine.url),
     )
-    return install_rules(made)
+    outages.watch(made, beside=engine)
+    return made
 
 
 def look_up(engine: Engine, ask: Callable[[Connection], T]) -> T:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError, SQLAlchemyError
@@ -42,9 +43,16 @@ def name_of(error: BaseException) -> str:
     return str(getattr(original, "sqlite_errorname", "")) or type(original or error).__name__
 
 
-def watch(engine: Engine) -> None:
-    """Add to an engine for PostgreSQL what keeps an outage short and cheap."""
-    event.listen(engine, "do_connect", Door())
+def watch(engine: Engine, beside: Engine | None = None) -> None:
+    """Add to an engine for PostgreSQL what keeps an outage short and cheap.
+
+    Args:
+        engine: that has made no connection yet.
+        beside: another engine for the same database: what one finds out, both know.
+    """
+    door = _doors.get(beside) if beside is not None else None
+    _doors[engine] = door or Door()
+    event.listen(engine, "do_connect", _doors[engine])
     event.listen(engine, "checkout", _refuse_dead)
     event.listen(engine, "handle_error", _leave_standby)
 
@@ -84,6 +92,9 @@ class Door:
                 return False
             self._knocking += 1
         return True
+
+
+_doors: WeakKeyDictionary[Engine, Door] = WeakKeyDictionary()
 
 
 def _refuse_dead(connection: Any, _record: Any, _proxy: Any) -> None:

@@ -16,7 +16,7 @@ from tests.faults.making import KINDS, Maker
 from tests.support.crowd import Crowd, crowd
 from tests.support.waiting import until
 
-KILLS = 4
+KILLS = 3
 
 #: Rows that are there without the event that the same transaction writes.
 _WITHOUT_EVENT = """

@@ -44,26 +44,26 @@ def asking(server: Server, key: str) -> list[Callable[[], Answer]]:
     ]
 
 
-def test_a_stop_answers_what_was_accepted_and_counts_it(database_url: URL, tmp_path: Path) -> None:
-    with serving(database_url, tmp_path) as server:
+def test_a_stop_answers_what_was_accepted_and_counts_it(sqlite_url: URL, tmp_path: Path) -> None:
+    with serving(sqlite_url, tmp_path) as server:
         key = counted_key(server)
         with crowd(*asking(server, key), pause=0) as busy:
             until(lambda: len(busy.answers) >= 100, seconds=60)
             assert server.process.stop() == 0
     good = sum(answer.status == 200 for answer in busy.answers)
     assert busy.statuses() <= {200, 0}
-    assert counted(database_url) == (good, good)
+    assert counted(sqlite_url) == (good, good)
 
 
 def test_a_reload_refuses_nobody_and_loses_no_count(sqlite_url: URL, tmp_path: Path) -> None:
     with serving(sqlite_url, tmp_path) as server:
         key, former = counted_key(server), set(server.process.workers)
-        with crowd(*asking(server, key)) as busy:
-            until(lambda: len(busy.answers) >= 50, seconds=60)
+        with crowd(*asking(server, key), pause=0.1) as busy:
+            until(lambda: len(busy.answers) >= 20, seconds=60)
             server.process.send(signal.SIGHUP)
             until(lambda: not former & set(server.process.workers), seconds=60)
             seen = len(busy.answers)
-            until(lambda: len(busy.answers) >= seen + 50, seconds=60)
+            until(lambda: len(busy.answers) >= seen + 20, seconds=60)
         assert busy.statuses() == {200}
     assert counted(sqlite_url) == (len(busy.answers), len(busy.answers))
 
@@ -71,10 +71,10 @@ def test_a_reload_refuses_nobody_and_loses_no_count(sqlite_url: URL, tmp_path: P
 def test_workers_that_end_after_a_number_of_requests_lose_none(sqlite_url: URL, tmp_path: Path) -> None:
     with serving(sqlite_url, tmp_path, "--max-requests", "60", LANGFLOW_WORKERS="1") as server:
         key, former = counted_key(server), set(server.process.workers)
-        with crowd(*asking(server, key)) as busy:
+        with crowd(*asking(server, key), pause=0.1) as busy:
             until(lambda: not former & set(server.process.workers), seconds=60)
             seen = len(busy.answers)
-            until(lambda: len(busy.answers) >= seen + 50, seconds=60)
+            until(lambda: len(busy.answers) >= seen + 20, seconds=60)
         assert busy.statuses() == {200}
     assert counted(sqlite_url) == (len(busy.answers), len(busy.answers))
 
