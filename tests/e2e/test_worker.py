@@ -236,6 +236,18 @@ def test_while_the_broker_is_away_jobs_are_accepted_and_run_and_afterwards_too(p
         close(api)
 
 
+def test_a_worker_that_starts_while_the_broker_is_away_finds_jobs_by_itself(place: Place) -> None:
+    with gate(place.broker) as (door, through):
+        door.shut()
+        api = place.open(broker_url=through)
+        job_id = begin(api)
+        command, own = ["keyturn", "worker"], place.env({"KEYTURN_BROKER_URL": through})
+        with running(command, place.folder, **own):
+            job = until(lambda: api.get(f"/jobs/{job_id}").json, lambda one: one["status"] != "queued", seconds=60)
+            assert job["status"] in {"running", "done"}
+        close(api)
+
+
 def test_a_worker_stops_while_the_broker_is_away(place: Place) -> None:
     with gate(place.broker) as (door, through):
         place.open()
