@@ -30,10 +30,10 @@ _LOOKUP_CONNECTIONS, _LOOKUP_SECONDS = 4, 2
 _POSTGRESQL: dict[str, Any] = {
     "application_name": "keyturn",
     "connect_timeout": outages.CONNECT_SECONDS,
-    "keepalives_idle": 15,
+    "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
+    "tcp_user_timeout": 20_000,
 }
 
 _WRITE = "keyturn_write"

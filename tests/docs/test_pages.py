@@ -37,6 +37,13 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_every_test_that_the_page_of_faults_names_exists() -> None:
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text())
+    code = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    assert named
+    assert [name for name in named if f"def {name}(" not in code] == []
+
+
 def test_the_components_page_lists_the_registry() -> None:
     rows = [line.split("|") for line in (ROOT / "docs" / "components.md").read_text().splitlines()]
     rows = [row for row in rows if len(row) == 6 and row[1].startswith(" `")]

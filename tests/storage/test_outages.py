@@ -17,7 +17,6 @@ from service.storage import outages
 from service.storage.engine import create_engine, for_lookups
 from service.storage.outages import Door, is_away
 
-
 PID = select(func.pg_backend_pid())
 
 
