@@ -28,9 +28,11 @@ class _Server(BaseApplication):  # type: ignore[misc]
         for name, value in gunicorn_options(self.settings).items():
             self.cfg.set(name, value)
         if self.when_answering is not None:
+            self.usual = self.cfg.post_worker_init
             self.cfg.set("post_worker_init", self._first_worker_is_ready)
 
     def _first_worker_is_ready(self, worker: Any) -> None:
+        self.usual(worker)
         if worker.age == 1 and self.when_answering is not None:
             self.when_answering()
 
