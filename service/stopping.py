@@ -48,5 +48,5 @@ def watch(grace: float) -> None:
 def _watch(grace: float) -> None:
     while not is_stopping():
         sleep(_LOOK_SECONDS)
-    sleep(max(grace / 2, grace - LAST_SECONDS) - _LOOK_SECONDS)
+    sleep(max(0.0, grace / 2 - _LOOK_SECONDS, grace - LAST_SECONDS - _LOOK_SECONDS))
     _in_the_end()

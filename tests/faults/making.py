@@ -11,12 +11,12 @@ from tests.faults.conftest import Server
 from tests.support.crowd import Answer, send
 
 PASSWORD = "pw12345678"
-KINDS = ("variable", "key", "user", "flow")
+KINDS = ("variable", "key", "user", "flow", "message")
 
 
 @dataclass
 class Maker:
-    """Makes variables, keys, users and flows, and remembers those that the server says are made.
+    """Makes variables, keys, users, flows and chat messages, and remembers those that the server says are made.
 
     Args:
         server: is asked; as its superuser.
@@ -35,7 +35,7 @@ class Maker:
         return sum(map(len, self.kept.values()))
 
     def has_each(self, least: int, *kinds: str) -> bool:
-        return all(len(self.kept[kind]) >= least for kind in kinds or ("variable", "key", "user"))
+        return all(len(self.kept[kind]) >= least for kind in kinds or ("variable", "key", "user", "message"))
 
     def variable(self) -> Answer:
         name = self._name()
@@ -56,16 +56,26 @@ class Maker:
         answer = self.server.post("/flows/", json={"name": name, "data": {"nodes": [], "edges": []}})
         return self._keep("flow", answer, answer.body["id"] if answer.is_kept else "")
 
+    def message(self) -> Answer:
+        """Let a flow say something in a session of its own."""
+        name = self._name()
+        body = {"input_value": name, "session_id": name}
+        return self._keep("message", self.server.post("/run/keyturn-echo", json=body), name)
+
     def look_again(self) -> None:
         """Ask for everything that was acknowledged, and use it."""
         values = {one["name"]: one["value"] for one in self.server.get("/variables/").body}
         self._expect(self.kept["variable"], lambda name: values.get(name) == f"value of {name}")
         self._expect(self.kept["key"], lambda key: self.server.get("/users/whoami", key).status == 200)
         self._expect(self.kept["flow"], lambda one: self.server.get(f"/flows/{one}").status == 200)
+        self._expect(self.kept["message"], self._was_said)
         # A sign-in takes tens of milliseconds of a processor, by design: a few stand for all.
         users = {one["username"] for one in self.server.get("/users/?limit=200").body["users"]}
         self._expect(self.kept["user"], lambda user: user[0] in users)
         self._expect(self.kept["user"][-5:], self._can_work)
+
+    def _was_said(self, name: str) -> bool:
+        return any(name in one["text"] for one in self.server.get(f"/monitor/messages?session_id={name}").body)
 
     def _can_work(self, user: tuple[str, str]) -> bool:
         name, user_id = user

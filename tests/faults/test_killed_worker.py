@@ -37,7 +37,7 @@ def survived(url: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
     """A server whose workers were killed while it was busy."""
     with serving(url, tmp_path_factory.mktemp("server"), LANGFLOW_WORKERS="2") as server:
         made = Maker(server, "survivor")
-        acts = [made.variable, made.key, made.user, made.flow]
+        acts = [made.variable, made.key, made.user, made.flow, made.message]
         with crowd(*acts, *acts) as busy:
             for _ in range(KILLS):
                 kept = made.count

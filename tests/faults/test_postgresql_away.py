@@ -42,7 +42,7 @@ def story(request: pytest.FixtureRequest, cluster: OwnPostgreSQL, tmp_path_facto
         key = server.post("/api_key/", json={"name": f"counted {request.param}"}).body["api_key"]
         told.workers.append(sorted(server.process.workers))
         told.ready.append(server.get("/ready"))
-        acts = [made.variable, made.key, made.user, lambda: server.get("/flows/")]
+        acts = [made.variable, made.key, made.user, made.message, lambda: server.get("/flows/")]
         with crowd(*acts) as busy, crowd(lambda: server.get("/users/whoami", key)) as asking:
             until(lambda: made.has_each(3), seconds=60)
             cluster.stop(request.param)
