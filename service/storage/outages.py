@@ -104,8 +104,9 @@ def _refuse_dead(connection: Any, _record: Any, _proxy: Any) -> None:
     to the server, which would cost every request a round trip.
     """
     poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):
+    if not connection.closed:
+        poll.register(connection.fileno(), select.POLLIN)
+    if connection.closed or poll.poll(0):
         raise DisconnectionError("the server has closed this connection")
 
 
