@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +104,3 @@ def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
     made.start()
     yield made
     made.stop()
-
-
-Serve = Callable[..., Any]
