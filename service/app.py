@@ -7,14 +7,13 @@ import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Request, Response
+from flask import Flask, Request
 from flask.sessions import NullSession, SessionInterface
 from flask_smorest import Api
 from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service import __version__, boot, stopping
 from service.adapters.job_runner import Workshop
@@ -34,12 +33,12 @@ from service.background import background
 from service.domain.accounts import Lifetimes
 from service.domain.mcp_shapes import Shapes
 from service.domain.policy import Era, Policy
-from service.domain.ports import LimitStore, Snapshots, Vault
+from service.domain.ports import LimitStore, RunSink, Snapshots, Vault
 from service.domain.runs import FlowRunner
 from service.domain.sign_in import SignInLimits
 from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.component import Services as SearchServices
-from service.http import cors, db, errors, pages, policy, request_log
+from service.http import bodies, cors, db, errors, metrics, pages, policy, request_log
 from service.http.api import (
     audit,
     auth,
@@ -59,10 +58,17 @@ from service.http.api import (
     workflows,
 )
 from service.http.api import messages as chat_messages
+from service.http.api import metrics as numbers
+from service.http.forwarded import Forwarded
+from service.http.headers import Hardened
 from service.http.mcp import legacy
+from service.metrics import Meter
 from service.settings import Settings
 from service.start_screen import start_screen
-from service.storage.engine import for_lookups, is_memory
+from service.storage.engine import for_lookups, is_memory, limit_statements
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 _BLUEPRINTS = (
     *(
@@ -83,6 +89,7 @@ _BLUEPRINTS = (
             mcp_servers,
             openai,
             audit,
+            numbers,
         )
     ),
     files.of_users,
@@ -123,11 +130,10 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         # gunicorn was started without our configuration, so nobody has shown it yet, and nobody can later.
         print(start_screen(settings, facts), file=sys.stderr, flush=True)
     app = _App("service", static_folder=None)
+    app.request_class = bodies.Request
     app.config.update(_flask_config(settings))
     # A redirect to the merged form would answer with the key of the query in its Location.
     app.url_map.merge_slashes = False
-    if settings.trusted_proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies)  # type: ignore[method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]
     hasher = Argon2Hasher(legacy=facts.old_hashes)
     services = _services(app, settings, hasher, now or (lambda: datetime.now(UTC)))
@@ -136,7 +142,6 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     policy.install(app, services.policy)
     if settings.cors_origins:
         cors.install(app)
-    app.after_request(_harden)
     api = Api(app)
     with warnings.catch_warnings():
         # Each module names its schemas well; two of one name are two views of one thing (many, partial).
@@ -151,11 +156,22 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         app.register_blueprint(pages.blueprint)
     _serve_other_forms(app)
     _serve_where_openai_does(app)
+    if settings.metrics != "off":
+        metrics.install(app, services)
     db.commit_in_the_end(app)
     stopping.in_the_end(services.runner.stop_all)
+    app.wsgi_app = _wrapped(app.wsgi_app, settings, services)  # type: ignore[method-assign, assignment]
     # What waits from before a restart is taken up without waiting for the first request.
     services.jobs.keeper.awake()
     return app
+
+
+def _wrapped(app: WSGIApplication, settings: Settings, services: db.Services) -> WSGIApplication:
+    """What surrounds Flask, the outermost last: the scheme has to be known where the headers are added."""
+    if settings.metrics_address is not None:
+        app = metrics.OwnAddress(app, services, settings.metrics_address[1])
+    app = Hardened(app, settings.hsts_seconds)
+    return Forwarded(app, settings.trusted_proxies) if settings.trusted_proxies else app
 
 
 def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callable[[], datetime]) -> db.Services:
@@ -164,17 +180,18 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
     url = settings.database_url
     cached = url.get_backend_name() == "sqlite" and not is_memory(url)
     snapshots = CommitCache(Path(url.database or "")) if cached else NoCache()
-    messages, run_log = MessageWriter(engine), RunLog(engine)
+    messages, run_log, meter = MessageWriter(engine), RunLog(engine), Meter()
     models = model_providers(settings)
     limits = limits_of_keys(settings, engine, now)
     run_limits = limits.of(settings.run_limit_when_away)
     runner = flow_runner(
-        settings, engine, vault, models=models, snapshots=snapshots, messages=messages, run_log=run_log
-    )
+        settings, engine, vault, models=models, snapshots=snapshots, messages=messages,
+        run_log=metrics.CountedRuns(run_log, meter),
+    )  # fmt: skip
     return db.Services(
         settings=settings,
         engine=engine,
-        lookups=for_lookups(engine),
+        lookups=limit_statements(for_lookups(engine), settings.database_statement_seconds),
         policy=Policy(
             Era.of(settings.era), settings.auto_login, settings.skip_auth_auto_login, settings.mcp_require_api_key
         ),
@@ -204,6 +221,7 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
         mcp_mail=Mailbox(engine, legacy.LASTS_SECONDS),
         mcp_calls=OpenCalls(engine, settings.run_timeout * 2 + 60),
         mcp_places=LocalLimits(),
+        meter=meter,
         now=now,
     )
 
@@ -226,7 +244,7 @@ def model_providers(settings: Settings) -> Providers:
 def flow_runner(
     settings: Settings, engine: Engine, vault: Vault, *, models: Providers | None = None,
     snapshots: Snapshots | None = None, messages: MessageWriter | None = None,
-    run_log: RunLog | None = None,
+    run_log: RunSink | None = None,
 ) -> FlowRunner:  # fmt: skip
     """What runs flows, and explains what they need; commands on the console leave out what only a server has."""
     return FlowRunner(
@@ -301,6 +319,9 @@ def _limits(settings: Settings) -> Limits:
 def _flask_config(settings: Settings) -> dict[str, object]:
     return {
         "MAX_CONTENT_LENGTH": settings.max_body_bytes,
+        # What a form may hold beside its files, and how many parts.
+        "MAX_FORM_MEMORY_SIZE": 500_000,
+        "MAX_FORM_PARTS": 1000,
         "API_TITLE": "Keyturn",
         "API_VERSION": __version__,
         "OPENAPI_VERSION": "3.1.0",
@@ -329,19 +350,3 @@ def _serve_where_openai_does(app: Flask) -> None:
     for rule in list(app.url_map.iter_rules()):
         if rule.endpoint.startswith(f"{openai.blueprint.name}."):
             app.add_url_rule(rule.rule.removeprefix("/api"), endpoint=rule.endpoint, methods=rule.methods)
-
-
-_HARDENING = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),
-    ("Referrer-Policy", "no-referrer"),
-)
-
-
-def _harden(response: Response) -> Response:
-    headers = response.headers
-    for name, value in _HARDENING:
-        headers.add(name, value)
-    if "Cache-Control" not in headers:
-        headers.add("Cache-Control", "no-store")
-    return response

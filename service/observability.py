@@ -15,6 +15,7 @@ from threading import Lock
 from time import monotonic
 
 _KEY = re.compile(r"\b(sk|kta|ktr)([-_])[A-Za-z0-9_-]{8,}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 #: Seconds between two lines about what goes on failing.
 OUTAGE_LINE_SECONDS = 60.0
@@ -43,6 +44,11 @@ class _Plain(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        # What a caller sends must not look like a line of its own, or steer the operator's terminal.
+        record.message = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], record.message)
+        return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
         current = request_id.get()
@@ -126,6 +132,9 @@ class _Steady(logging.StreamHandler):  # type: ignore[type-arg]
 
 class _SteadyFile(_Steady, logging.FileHandler):
     """The same in a file."""
+def formatter(*, as_json: bool) -> logging.Formatter:
+    """What makes lines of records, without keys and tokens."""
+    return _Json() if as_json else _Plain()
 
 
 def install(level: str, log_file: Path | None = None, *, as_json: bool = False) -> None:
@@ -136,7 +145,7 @@ def install(level: str, log_file: Path | None = None, *, as_json: bool = False) 
     """
     handler: logging.Handler = _SteadyFile(log_file) if log_file else _Steady()
     handler.addFilter(_Redact())
-    handler.setFormatter(_Json() if as_json else _Plain())
+    handler.setFormatter(formatter(as_json=as_json))
     root = logging.getLogger("service")
     for former in root.handlers:
         with suppress(OSError):  # what it could not write goes with it

@@ -25,9 +25,10 @@ from service.domain.keys import KeyRules
 from service.domain.policy import Policy
 from service.domain.ports import LimitStore, PasswordHasher, Vault
 from service.domain.sign_in import SignInLimits
+from service.metrics import Meter
 from service.settings import Settings
 from service.storage import Base
-from service.storage.engine import begin_write, engine_options, install_rules
+from service.storage.engine import begin_write, engine_options, install_rules, limit_statements
 
 if TYPE_CHECKING:
     from service.adapters.key_cache import CommitCache, NoCache
@@ -82,6 +83,7 @@ class Services:
     mcp_calls: OpenCalls
     #: Counted in this process: they keep its threads for others.
     mcp_places: LocalLimits
+    meter: Meter
     jobs: Background
     now: Callable[[], datetime]
 
@@ -117,7 +119,7 @@ def install(app: Flask, settings: Settings) -> Engine:
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings.database_url, pool_size=settings.threads)
     db.init_app(app)
     with app.app_context():
-        return install_rules(db.engine)
+        return limit_statements(install_rules(db.engine), settings.database_statement_seconds)
 
 
 def session() -> Session:
