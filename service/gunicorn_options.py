@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from service import boot, stopping
 from service.settings import Settings
 from service.start_screen import start_screen
 
+#: The one kind of header whose name may have underscores; gunicorn hands names over in capitals.
+_VARIABLES = "X-LANGFLOW-GLOBAL-VAR-"
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a file without a name is made there
+
 
 def options(settings: Settings) -> dict[str, Any]:
     """Return gunicorn's settings for ours."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
 
     def on_starting(_server: Any) -> None:
         """Once, before any worker: bring everything into order and tell the operator how things stand."""
@@ -25,25 +30,55 @@ def options(settings: Settings) -> dict[str, Any]:
         stopping.ask(lambda: not worker.alive)
 
     return {
-        "bind": f"{host}:{settings.port}",
+        "bind": bind(settings),
+        # The socket of KEYTURN_SOCKET is for its owner and its group, which is the proxy's.
+        "umask": 0o007,
         "workers": settings.workers,
         # Runs wait long on model providers, so a worker has threads; the timeout is the worker's heartbeat,
         # not a limit on a request: every outgoing call has its own.
         "worker_class": "gthread",
         "threads": settings.threads,
         "timeout": settings.worker_timeout,
-        "graceful_timeout": 30,
+        "graceful_timeout": settings.graceful_timeout,
         "keepalive": 5,
         "limit_request_line": 8190,
         "limit_request_fields": 100,
         "limit_request_field_size": 16_384,
-        # X-LANGFLOW-GLOBAL-VAR-OPENAI_API_KEY has underscores, which gunicorn would drop to keep a client from
-        # forging a proxy's header. No header of a proxy is trusted here, so there is none to forge.
+        # X-LANGFLOW-GLOBAL-VAR-OPENAI_API_KEY has underscores, and gunicorn would drop it; pre_request does the rest.
         "header_map": "dangerous",
+        "pre_request": _drop_headers_with_underscores,
+        # ProxyFix alone believes a proxy, and only as many as KEYTURN_TRUSTED_PROXIES says: gunicorn would take the
+        # scheme of anybody on this machine for true.
+        "secure_scheme_headers": {},
+        "forwarder_headers": "",
         # No start of a worker goes unheard, and no request is logged with its query: it may hold a key.
         "loglevel": "warning" if settings.log_level in {"info", "debug"} else settings.log_level,
         "accesslog": None,
+        # The heartbeat is a file that is touched each second; on a slow disk it would stop the worker.
+        "worker_tmp_dir": str(_SHARED_MEMORY) if os.access(_SHARED_MEMORY, os.W_OK) else None,
         "on_starting": on_starting,
         "post_worker_init": post_worker_init,
         "control_socket_disable": True,
     }
+
+
+def bind(settings: Settings) -> str:
+    """Return where gunicorn listens, as it writes addresses."""
+    if settings.socket is not None:
+        return f"unix:{settings.socket}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{host}:{settings.port}"
+
+
+def _drop_headers_with_underscores(_worker: Any, request: Any) -> None:
+    """Leave only those whose names have to have one.
+
+    WSGI cannot tell ``X_Forwarded_For`` from ``X-Forwarded-For``, so a client could add an address of its choice
+    behind the proxy's. ``SCRIPT_NAME`` would move the path away from what a proxy has judged.
+    """
+    for name, _ in request.headers:
+        if "_" in name:
+            request.headers = [
+                (name, value) for name, value in request.headers if "_" not in name or name.startswith(_VARIABLES)
+            ]
+            return

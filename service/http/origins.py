@@ -9,6 +9,7 @@ Source: MCP specification, "Transports", security warning.
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from flask import Request
@@ -56,4 +57,5 @@ def _is_known(origin: str, request: Request, settings: Settings) -> bool:
 
 def _own_ports(request: Request, settings: Settings) -> set[int]:
     """Where this server listens: gunicorn may have been told another port than the settings."""
-    return {settings.port, int(request.environ["SERVER_PORT"])}
+    told = str(request.environ["SERVER_PORT"])  # behind a unix socket it is whatever Host says
+    return {settings.port, int(told)} if re.fullmatch(r"[0-9]{1,5}", told) else {settings.port}

@@ -74,6 +74,16 @@ class Process:
         """Send SIGTERM, and do not wait."""
         self._process.send_signal(signal.SIGTERM)
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes that it has started, by their ids."""
+        pid = self._process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     @property
     def _ended(self) -> bool:
         return not self._reader.is_alive() and self._process.poll() is not None
