@@ -13,7 +13,7 @@ from service.start_screen import start_screen
 
 #: The one kind of header whose name may have underscores; gunicorn hands names over in capitals.
 _VARIABLES = "X-LANGFLOW-GLOBAL-VAR-"
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a file without a name is made there
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a file without a name is made there # nosec B108
 
 
 def options(settings: Settings) -> dict[str, Any]:

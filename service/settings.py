@@ -300,7 +300,7 @@ class Settings:
                 "KEYTURN_SOCKET is reached through a proxy alone, and without KEYTURN_TRUSTED_PROXIES all callers "
                 "have one address: set KEYTURN_TRUSTED_PROXIES=1"
             )
-        if self.superuser_password == "langflow":  # noqa: S105 - the well-known default that is refused
+        if self.superuser_password == "langflow":  # noqa: S105 - the well-known default that is refused # nosec B105
             yield ("LANGFLOW_SUPERUSER_PASSWORD is Langflow's old default, which everybody knows: choose another one")
 
 

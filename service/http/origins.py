@@ -19,7 +19,12 @@ from service.settings import Settings, is_loopback
 
 _REFUSED = "This request comes from another site"
 _PORTS = {"http": 80, "https": 443}
-_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
+_EVERYWHERE = frozenset(
+    {
+        "0.0.0.0",  # noqa: S104 - compared with, not listened on # nosec B104
+        "::",
+    }
+)
 
 
 def check(request: Request, settings: Settings) -> None:
