@@ -11,8 +11,8 @@ from service import boot, stopping
 from service.settings import Settings
 from service.start_screen import start_screen
 
-#: The one kind of header whose name may have underscores; gunicorn hands names over in capitals.
-_VARIABLES = "X-LANGFLOW-GLOBAL-VAR-"
+#: As gunicorn writes names.
+_MAY_HAVE_UNDERSCORES = "X-LANGFLOW-GLOBAL-VAR-"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a file without a name is made there # nosec B108
 
 
@@ -44,11 +44,11 @@ def options(settings: Settings) -> dict[str, Any]:
         "limit_request_line": 8190,
         "limit_request_fields": 100,
         "limit_request_field_size": 16_384,
-        # X-LANGFLOW-GLOBAL-VAR-OPENAI_API_KEY has underscores, and gunicorn would drop it; pre_request does the rest.
+        # X-LANGFLOW-GLOBAL-VAR-OPENAI_API_KEY has underscores, and gunicorn would drop it.
         "header_map": "dangerous",
-        "pre_request": _drop_headers_with_underscores,
-        # ProxyFix alone believes a proxy, and only as many as KEYTURN_TRUSTED_PROXIES says: gunicorn would take the
-        # scheme of anybody on this machine for true.
+        "pre_request": _drop_ambiguous_headers,
+        # gunicorn believes these headers of every peer on this machine; KEYTURN_TRUSTED_PROXIES alone decides here.
+        "forwarded_allow_ips": "",
         "secure_scheme_headers": {},
         "forwarder_headers": "",
         # No start of a worker goes unheard, and no request is logged with its query: it may hold a key.
@@ -70,15 +70,13 @@ def bind(settings: Settings) -> str:
     return f"{host}:{settings.port}"
 
 
-def _drop_headers_with_underscores(_worker: Any, request: Any) -> None:
-    """Leave only those whose names have to have one.
+def _drop_ambiguous_headers(_worker: Any, request: Any) -> None:
+    """Leave out what WSGI cannot tell from another header: ``X_Forwarded_For`` would count as a proxy's own.
 
-    WSGI cannot tell ``X_Forwarded_For`` from ``X-Forwarded-For``, so a client could add an address of its choice
-    behind the proxy's. ``SCRIPT_NAME`` would move the path away from what a proxy has judged.
+    ``SCRIPT_NAME`` would move the path away from what a proxy has judged.
     """
-    for name, _ in request.headers:
-        if "_" in name:
-            request.headers = [
-                (name, value) for name, value in request.headers if "_" not in name or name.startswith(_VARIABLES)
-            ]
-            return
+    if any("_" in name and not name.startswith(_MAY_HAVE_UNDERSCORES) for name, _ in request.headers):
+        request.headers = [
+            (name, value) for name, value in request.headers
+            if "_" not in name or name.startswith(_MAY_HAVE_UNDERSCORES)
+        ]  # fmt: skip

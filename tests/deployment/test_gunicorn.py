@@ -129,9 +129,8 @@ def test_systemd_is_told_when_the_server_is_ready(values: dict[str, str], folder
             assert systemd.recv(1000).startswith(b"READY=1")
 
 
-@pytest.mark.parametrize("command", [GUNICORN, ["keyturn", "run"]], ids=["gunicorn", "keyturn run"])
 def test_a_restart_under_systemds_socket_finishes_what_runs_and_refuses_nobody(
-    values: dict[str, str], command: list[str], provider: Provider, folder: Path
+    values: dict[str, str], provider: Provider
 ) -> None:
     path = Path(values["KEYTURN_SOCKET"])
     key = run(["keyturn", "api-key", "--plain"], ROOT, **values).stdout.strip()
@@ -142,7 +141,7 @@ def test_a_restart_under_systemds_socket_finishes_what_runs_and_refuses_nobody(
         # As systemd does it: descriptor 3 is the socket, and the process is named by its id.
         script = f'exec 3<&{listener.fileno()}; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"'
         return subprocess.Popen(
-            ["bash", "-c", script, "bash", str(BIN / command[0]), *command[1:]],
+            ["bash", "-c", script, "bash", str(BIN / "keyturn"), "run"],
             cwd=ROOT, env=clean_environment(**values), pass_fds=(listener.fileno(),),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
