@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import ssl
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -46,6 +48,21 @@ def test_the_first_token_of_a_stream_arrives_before_the_provider_has_sent_its_la
     assert not place.provider.go_on.is_set()
     place.provider.go_on.set()
     read_until(stream, b'"event": "end"')
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_http_2_carries_a_stream_as_it_comes_and_a_name_with_underscores(place: Place) -> None:
+    place.provider.go_on.clear()
+    command = ["curl", "--silent", "--no-buffer", "--http2", "--write-out", "%{http_version}", "--max-time", "60"]
+    command += ["--cacert", str(place.nginx.folder / "fullchain.pem"), "--json", '{"input_value": "hi"}']
+    command += ["--connect-to", f"{NAME}:443:127.0.0.1:{place.nginx.https}", "--header", f"x-api-key: {place.key}"]
+    command += ["--header", "X-LANGFLOW-GLOBAL-VAR-OPENAI_API_KEY: sk-of-this-one"]
+    with subprocess.Popen([*command, f"https://{NAME}/api/v1/run/flow?stream=true"], stdout=subprocess.PIPE) as curl:
+        assert curl.stdout is not None
+        read_until(curl.stdout, b'"token"')
+        place.provider.go_on.set()
+        assert curl.stdout.read().endswith(b"\n2")
+    assert place.provider.last.headers["authorization"] == "Bearer sk-of-this-one"
 
 
 def test_a_client_that_goes_away_from_nginx_ends_the_call_to_the_model(place: Place) -> None:
