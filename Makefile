@@ -5,8 +5,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 GOLDEN := .golden
+SUPPLY := .supply
+LOCK := docs/deployment/requirements.txt
+BUILD_LOCK := docs/deployment/build-requirements.txt
 
-.PHONY: run test check bench bench-engine golden starters langflow-fixtures screenshots clean
+.PHONY: run test check bench bench-engine golden starters langflow-fixtures screenshots lock locked sbom audit clean
 
 run: $(VENV)/.run
 	@LANGFLOW_CONFIG_DIR="$${LANGFLOW_CONFIG_DIR:-data}" exec $(BIN)/keyturn quickstart
@@ -20,6 +23,7 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive service migrations wsgi.py
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.http
@@ -44,6 +48,44 @@ starters: $(VENV)/.test $(GOLDEN)/.projects
 # Make the databases of tests/moving again, with real Langflows of both ages; needs a network and PostgreSQL's tools.
 langflow-fixtures: $(VENV)/.test $(GOLDEN)/langflow-0.5.1-env/.made $(GOLDEN)/langflow-1.13.0-env/.made
 	$(BIN)/python tests/moving/make_fixtures.py $(GOLDEN)
+
+# Pin what a deployment installs, with hashes, for every Python from 3.11 on. Nothing younger than a week: what was
+# slipped into a project's release has mostly been found by then.
+lock: $(SUPPLY)/.made
+	$(SUPPLY)/bin/uv pip compile setup.cfg --extra celery --extra redis --output-file $(LOCK) \
+	  --upgrade --exclude-newer "7 days" --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
+	  --custom-compile-command "make lock"
+	sed -n 's/^requires = \["\(setuptools.*\)"\]$$/\1/p' pyproject.toml | \
+	$(SUPPLY)/bin/uv pip compile - --output-file $(BUILD_LOCK) \
+	  --upgrade --exclude-newer "7 days" --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
+	  --custom-compile-command "make lock"
+
+# Build and install with what is pinned alone, as the Containerfile does, and ask pip whether it fits together.
+locked:
+	rm -rf $(SUPPLY)-build $(SUPPLY)-locked build dist
+	$(PYTHON) -m venv $(SUPPLY)-build
+	$(SUPPLY)-build/bin/python -m pip install --quiet --require-hashes --requirement $(BUILD_LOCK)
+	$(SUPPLY)-build/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	$(PYTHON) -m venv $(SUPPLY)-locked
+	$(SUPPLY)-locked/bin/python -m pip install --quiet --require-hashes --no-deps --only-binary :all: --requirement $(LOCK)
+	$(SUPPLY)-locked/bin/python -m pip install --quiet --no-deps --no-index dist/keyturn-*.whl
+	$(SUPPLY)-locked/bin/python -m pip check
+	$(SUPPLY)-locked/bin/keyturn --version
+
+# The list of what that has installed, with licences and who needs whom, for scanners (CycloneDX).
+sbom: $(SUPPLY)/.made locked
+	$(SUPPLY)/bin/cyclonedx-py environment $(SUPPLY)-locked/bin/python --output-reproducible \
+	  --output-file dist/keyturn.cdx.json
+	$(SUPPLY)-locked/bin/python tests/deployment/compare_sbom.py dist/keyturn.cdx.json
+
+# Known holes in what is pinned; asks PyPI's advisory service, and fails when that cannot tell.
+audit: $(SUPPLY)/.made
+	$(SUPPLY)/bin/pip-audit --strict --disable-pip --require-hashes --requirement $(LOCK)
+
+$(SUPPLY)/.made: Makefile
+	test -x $(SUPPLY)/bin/python || $(PYTHON) -m venv $(SUPPLY)
+	$(SUPPLY)/bin/python -m pip install --quiet 'uv>=0.9,<1' 'pip-audit>=2.9,<3' 'cyclonedx-bom>=7,<8'
+	@touch $@
 
 $(GOLDEN)/langflow-%-env/.made:
 	mkdir -p $(GOLDEN)
@@ -77,4 +119,4 @@ $(VENV)/.test: $(VENV)/.run
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(SUPPLY)* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

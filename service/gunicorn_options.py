@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -14,11 +16,11 @@ from service.start_screen import start_screen
 
 #: As gunicorn writes names.
 _MAY_HAVE_UNDERSCORES = "X-LANGFLOW-GLOBAL-VAR-"
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a file without a name is made there # nosec B108
 
 
 def options(settings: Settings) -> dict[str, Any]:
     """Return gunicorn's settings for ours."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
 
     def on_starting(_server: Any) -> None:
         """Once, before any worker: bring everything into order and tell the operator how things stand."""
@@ -53,14 +55,16 @@ def options(settings: Settings) -> dict[str, Any]:
             board.give_back(worker.slot)
 
     return {
-        "bind": [f"{host}:{settings.port}", *([settings.metrics] if settings.metrics_address else [])],
+        "bind": [bind(settings), *([settings.metrics] if settings.metrics_address else [])],
+        # The socket of KEYTURN_SOCKET is for its owner and its group, which is the proxy's.
+        "umask": 0o007,
         "workers": settings.workers,
         # Runs wait long on model providers, so a worker has threads; the timeout is the worker's heartbeat,
         # not a limit on a request: every outgoing call has its own.
         "worker_class": "service.gunicorn_worker.Worker",
         "threads": settings.threads,
         "timeout": settings.worker_timeout,
-        "graceful_timeout": 30,
+        "graceful_timeout": settings.graceful_timeout,
         "keepalive": 5,
         "worker_connections": 1000,
         "limit_request_line": 8190,
@@ -69,7 +73,7 @@ def options(settings: Settings) -> dict[str, Any]:
         # X-LANGFLOW-GLOBAL-VAR-OPENAI_API_KEY has underscores, and gunicorn would drop it.
         "header_map": "dangerous",
         "pre_request": _drop_ambiguous_headers,
-        # gunicorn believes these headers of every peer on this machine; service/http/forwarded.py alone does here.
+        # gunicorn believes these headers of every peer on this machine; KEYTURN_TRUSTED_PROXIES alone decides here.
         "forwarded_allow_ips": "",
         "secure_scheme_headers": {},
         "forwarder_headers": "",
@@ -77,6 +81,8 @@ def options(settings: Settings) -> dict[str, Any]:
         "loglevel": "warning" if settings.log_level in {"info", "debug"} else settings.log_level,
         "logger_class": Log,
         "accesslog": None,
+        # The heartbeat is a file that is touched each second; on a slow disk it would stop the worker.
+        "worker_tmp_dir": str(_SHARED_MEMORY) if os.access(_SHARED_MEMORY, os.W_OK) else None,
         "on_starting": on_starting,
         "pre_fork": pre_fork,
         "post_fork": post_fork,
@@ -86,8 +92,19 @@ def options(settings: Settings) -> dict[str, Any]:
     }
 
 
+def bind(settings: Settings) -> str:
+    """Return where gunicorn listens, as it writes addresses."""
+    if settings.socket is not None:
+        return f"unix:{settings.socket}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{host}:{settings.port}"
+
+
 def _drop_ambiguous_headers(_worker: Any, request: Any) -> None:
-    """Leave out what WSGI cannot tell from another header: ``X_Forwarded_For`` would count as a proxy's own."""
+    """Leave out what WSGI cannot tell from another header: ``X_Forwarded_For`` would count as a proxy's own.
+
+    ``SCRIPT_NAME`` would move the path away from what a proxy has judged.
+    """
     if any("_" in name and not name.startswith(_MAY_HAVE_UNDERSCORES) for name, _ in request.headers):
         request.headers = [
             (name, value) for name, value in request.headers

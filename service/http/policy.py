@@ -129,7 +129,7 @@ def _check_superuser(identity: Identity, *, needed: bool) -> None:
 
 def _use_key(request: Request, identity: Identity, own: Services) -> None:
     """Count a use of a key, and hold the key to its rights."""
-    assert identity.key_id is not None  # noqa: S101 - for the type checker; the caller has looked
+    assert identity.key_id is not None  # noqa: S101 - for the type checker; the caller has looked # nosec B101
     if own.settings.track_key_usage:
         own.usage.record(identity.key_id, own.now())
         notes().used_key = identity.key_id

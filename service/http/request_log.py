@@ -38,7 +38,7 @@ def _begin() -> None:
     # An id of the caller's goes into every line: nothing that could break one, and nothing that looks like a key.
     if given is None or not _ID.fullmatch(given) or redacted(given) != given:
         # Ids have to differ, not to be hard to guess: asking the system for randomness lets another thread in.
-        given = f"{random.getrandbits(64):016x}"
+        given = f"{random.getrandbits(64):016x}"  # nosec B311
     request_id.set(given)
 
 

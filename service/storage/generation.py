@@ -35,7 +35,7 @@ class Generation:
         """Announce a commit; to be called when it is done, and before anybody is told."""
         if self._mark is not None:
             # It only has to differ. A number that is counted up would need a lock over all processes.
-            self._mark[:] = random.randbytes(_SIZE)  # noqa: S311
+            self._mark[:] = random.randbytes(_SIZE)  # noqa: S311 # nosec B311
 
     @cached_property
     def _mark(self) -> mmap.mmap | None:

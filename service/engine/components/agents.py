@@ -158,7 +158,8 @@ class Agent(LanguageModel):
         for wanted, extra in (("add_current_date_tool", CurrentDate), ("add_calculator_tool", Calculator)):
             if self.flag(wanted):
                 known = {tool.name for tool in found}
-                component = extra(self.step, self.run, {item.name: item.default for item in extra.fields})
+                defaults = {item.name: item.default for item in extra.fields}
+                component = extra(self.step, self.run, defaults)  # a name of ours, not Django's # nosec B610
                 found.extend(Tool(plan, component) for plan in _own(extra) if plan.spec.name not in known)
         return found
 

@@ -156,7 +156,7 @@ def _listed(value: object) -> list[object]:
 
 def _picked(component: Component, node: str, output: str) -> object:
     """The value of one output of one node of the other flow."""
-    assert isinstance(component, _OtherFlow)  # noqa: S101 - only its own classes hand this function out
+    assert isinstance(component, _OtherFlow)  # noqa: S101 - only its own classes hand this function out # nosec B101
     for result in component.results():
         values = result.get("results")
         if result.get("component_id") == node and isinstance(values, Mapping) and output in values:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from urllib.parse import parse_qs, quote, quote_plus, urlencode, urlsplit
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element  # for its type; defusedxml reads # nosec B405
 
 from bs4 import Tag
 from defusedxml import DefusedXmlException

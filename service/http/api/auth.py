@@ -19,6 +19,8 @@ from service.http.schemas.users import UserSchema
 
 blueprint = Blueprint("auth", __name__, url_prefix="/api/v1", description="Sign in and out")
 
+_KIND = "bearer"  # RFC 6749, 7.1
+
 
 class LoginSchema(WireSchema):
     """The form of a sign-in."""
@@ -98,7 +100,7 @@ def current_session() -> dict[str, Any]:
 
 
 def _answer(tokens: accounts.Tokens) -> Response:
-    body = {"access_token": tokens.access, "refresh_token": tokens.refresh, "token_type": "bearer"}
+    body = {"access_token": tokens.access, "refresh_token": tokens.refresh, "token_type": _KIND}
     response = jsonify(body)
     response.headers["Cache-Control"] = "no-store"
     return cookies.set_tokens(response, tokens, services())

@@ -77,7 +77,7 @@ def set_up() -> Response:
         shown, new = forms.text("shown"), request.form.get("password", "")
         signing_in.with_password(own.settings.superuser, shown)
         user = users.first_superuser(session())
-        assert user is not None  # noqa: S101 - it has just signed in
+        assert user is not None  # noqa: S101 - it has just signed in # nosec B101
         accounts.reset_password(session(), actor().become(user), user.id, shown, new, own.hasher, own.now())
         return _welcome(accounts.issue(session(), user.id, own.lifetimes, own.now()))
     except DomainError as error:
