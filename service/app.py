@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from service import __version__, boot, observability
+from service import __version__, boot, memory, observability
 from service.adapters.job_runner import Workshop
 from service.adapters.key_cache import CommitCache, NoCache
 from service.adapters.limits import LocalLimits, SharedLimits
@@ -118,6 +118,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         service.boot.BootError: the database or the secret cannot be used.
     """
     observability.install(settings.log_level, settings.log_file, as_json=settings.log_json)
+    memory.give_back()
     facts = boot.prepare(settings, started=True)
     if facts.made_password:
         # gunicorn was started without our configuration, so nobody has shown it yet, and nobody can later.
