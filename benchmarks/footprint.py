@@ -1,8 +1,7 @@
-"""What a server and its workers hold: memory, threads, files, connections, dead children; and rows of its database."""
+"""What a server and its workers hold: memory, threads, files, connections, dead children; and its database's rows."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +30,7 @@ def open_files(pid: int) -> list[str]:
     found = []
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            found.append(os.readlink(entry))
+            found.append(str(entry.readlink()))
         except OSError:
             continue
     return found

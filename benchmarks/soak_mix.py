@@ -17,7 +17,7 @@ from urllib.parse import quote
 from tests.support import flows
 
 Json = dict[str, Any]
-SUPERUSER, PASSWORD = "administrator", "soak-password-5e1d"  # noqa: S105 - of a server that lives for minutes
+SUPERUSER, PASSWORD = "administrator", "soak-password-5e1d"
 PAGES = ("/flows", "/settings/api-keys", "/settings/global-variables", "/settings/usage", "/settings/api-keys/new")
 _BOUNDARY = "soak-boundary"
 _TO_MCP = {"accept": "application/json, text/event-stream"}
@@ -52,7 +52,7 @@ class Caller:
     """One client with a connection that it keeps."""
 
     def __init__(self, place: Place, seed: int) -> None:
-        self.place, self.random = place, random.Random(seed)  # noqa: S311 - a mix that can be sent again
+        self.place, self.random = place, random.Random(seed)
         self._connection = http.client.HTTPConnection("127.0.0.1", place.port, timeout=60)
 
     def ask(self, method: str, path: str, content: object = None, *, key: str | None = "", wanted: int = 200,
@@ -125,7 +125,9 @@ def prepare(place: Place) -> None:
 
 
 def _new_flow(caller: Caller, data: Json, name: str, **more: object) -> str:
-    made = caller.ask("POST", "/api/v1/flows/", {"name": name, "endpoint_name": name, "data": data, **more}, wanted=201)
+    made = caller.ask(
+        "POST", "/api/v1/flows/", {"name": name, "endpoint_name": name, "data": data, **more}, wanted=201
+    )
     return str(made["id"])
 
 

@@ -7,6 +7,7 @@ every thread that has hashed a password then holds its 19 MiB for ever (mallopt(
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 
 #: From malloc.h.
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
@@ -18,9 +19,24 @@ _ARENAS = 2
 
 def give_back() -> None:
     """Set this process's allocator, and that of its children; does nothing where it is not glibc's."""
+    library = _glibc()
+    if library is not None:
+        library.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        library.mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+def trim() -> None:
+    """Return the pages that are free in the middle, which the allocator keeps by itself."""
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        library = ctypes.CDLL(None)
+        library.mallopt, library.malloc_trim  # noqa: B018 - asks whether they are there
     except (AttributeError, OSError):
-        return
-    mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
-    mallopt(_M_ARENA_MAX, _ARENAS)
+        return None
+    return library

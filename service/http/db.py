@@ -29,6 +29,7 @@ from service.storage import Base
 from service.storage.engine import begin_write, engine_options, install_rules
 
 if TYPE_CHECKING:
+    from service.adapters.housekeeper import Housekeeper
     from service.adapters.key_cache import CommitCache, NoCache
     from service.adapters.limits import LocalLimits, SharedLimits
     from service.adapters.mcp_calls import OpenCalls
@@ -82,10 +83,12 @@ class Services:
     #: Counted in this process: they keep its threads for others.
     mcp_places: LocalLimits
     jobs: Background
+    housekeeper: Housekeeper
     now: Callable[[], datetime]
 
     def close(self) -> None:
         """Write what is still in memory, and close every connection."""
+        self.housekeeper.close()
         self.jobs.close()
         self.messages.close()
         self.run_log.close()

@@ -24,6 +24,8 @@ BUSY_SECONDS = 30
 _LOOKUP_CONNECTIONS = 4
 _POSTGRESQL = {"connect_timeout": 10, "application_name": "keyturn"}
 
+_CACHE_KIB = 512
+
 _WRITE = "keyturn_write"
 _ENCODER = json.JSONEncoder(allow_nan=False, default=str)
 
@@ -155,6 +157,8 @@ def _on_sqlite_connect(connection: Any, _record: Any) -> None:
         "synchronous=NORMAL",
         "foreign_keys=ON",
         f"busy_timeout={BUSY_SECONDS * 1000}",
+        # Of each connection, in KiB; the system keeps the file's pages for all of them anyway.
+        f"cache_size=-{_CACHE_KIB}",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

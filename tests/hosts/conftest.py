@@ -120,7 +120,9 @@ class Place:
     def new_flow(self, data: Json, **fields: Any) -> str:
         """Store a flow here, and return its endpoint name, which is its name too."""
         name = new_name()
-        self.here.make("POST", "/flows/", self.key, json={"name": name, "endpoint_name": name, "data": data, **fields})
+        self.here.make(
+            "POST", "/flows/", self.key, json={"name": name, "endpoint_name": name, "data": data, **fields}
+        )
         return name
 
     def new_variable(self, value: str) -> Json:
@@ -147,7 +149,7 @@ def new_name() -> str:
 
 def new_address() -> str:
     """An address of loopback that nobody has sent from."""
-    return f"127.{random.randint(1, 250)}.{random.randint(1, 250)}.{random.randint(2, 250)}"  # noqa: S311
+    return f"127.{random.randint(1, 250)}.{random.randint(1, 250)}.{random.randint(2, 250)}"
 
 
 def sign_in(host: Host, name: str, password: str = PASSWORD) -> Json:
@@ -241,9 +243,7 @@ def shape(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def servers(
-    request: pytest.FixtureRequest, shape: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Place]:
+def servers(request: pytest.FixtureRequest, shape: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Servers that live as long as the file's tests of one shape."""
     count, workers, kind, limits = SHAPES[shape]
     root = tmp_path_factory.mktemp("hosts")

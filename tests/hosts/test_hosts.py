@@ -175,7 +175,8 @@ def test_a_variable_that_was_changed_is_used_by_the_next_run_everywhere(place: P
     key = flows.secret(value=variable["name"], variable=True)
     flow = place.new_flow(flows.chat_with_model(flows.language_model(key=key)))
     for value in ("sk-first", "sk-second"):
-        place.here.make("PATCH", f"/variables/{variable['id']}", place.key, json={"id": variable["id"], "value": value})
+        body = {"id": variable["id"], "value": value}
+        place.here.make("PATCH", f"/variables/{variable['id']}", place.key, json=body)
         for _ in range(AGAIN):
             assert text_of(run(place.there, flow, place.key)) == "You said: hi"
             assert place.provider.last.headers["authorization"] == f"Bearer {value}"
@@ -226,7 +227,8 @@ def test_a_job_is_seen_and_listed_and_cancelled_elsewhere(place: Place) -> None:
     place.provider.failures.append("hold")
     job_id = run(place.here, flow, place.key, background=True).json()["id"]
     assert place.provider.arrived.wait(60)
-    assert [place.there.make("GET", f"/jobs/{job_id}", place.key)["status"] for _ in range(AGAIN)] == ["running"] * AGAIN
+    seen = [place.there.make("GET", f"/jobs/{job_id}", place.key)["status"] for _ in range(AGAIN)]
+    assert seen == ["running"] * AGAIN
     assert job_id in [one["id"] for one in place.there.make("GET", "/jobs/", place.key)["jobs"]]
     place.there.make("POST", f"/jobs/{job_id}/cancel", place.key)
     assert place.provider.abandoned.wait(60)
