@@ -1,8 +1,8 @@
 """What a key check costs by the number of keys: ``python -m benchmarks.keys [--keys 1000000] [--rounds 10]``.
 
-Two servers of the same settings, one with 1,000 keys in its database and one with a million, are asked ``whoami`` in
-turn, round by round, each request with another key at random. It prints server CPU per request and the ratio, the plan
-of the look-up, the memory of the processes, and how long lists of keys take. ``--database`` is ``sqlite`` or
+Two servers of the same settings, one with 1,000 keys in its database and one with a million, are asked ``whoami``
+in turn, round by round, each request with another key at random. It prints server CPU per request and the ratio, the
+plan of the look-up, the memory of the processes, and how long lists of keys take. ``--database`` is ``sqlite`` or
 ``postgresql``. The texts of the keys come from a counter, so that nothing has to be remembered.
 """
 

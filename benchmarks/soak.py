@@ -33,7 +33,7 @@ POSTGRESQL = os.environ.get("KEYTURN_TEST_POSTGRESQL", "postgresql+psycopg://pos
 MOST_GROWTH = 1.05
 #: A thread of a pool that comes a little later is no leak; what leaks does so with each of some hundred requests.
 SLACK = 2 * WORKERS
-#: A pool of connections fills as it is needed: one for each thread, ten for what runs beside them, and two that watch.
+#: A pool of connections fills as it is needed: one for each thread, ten for what runs beside them, two that watch.
 #: SQLite keeps the files of closed ones for the next.
 MOST_CONNECTIONS = WORKERS * (THREADS + 12)
 #: Where rows may gather, and what bounds them.

@@ -208,7 +208,7 @@ def _services(
         mcp_mail=Mailbox(engine, legacy.LASTS_SECONDS),
         mcp_calls=OpenCalls(engine, settings.run_timeout * 2 + 60),
         mcp_places=LocalLimits(),
-        housekeeper=Housekeeper(engine, now),
+        housekeeper=Housekeeper(engine, runner, now),
         now=now,
     )
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from service import memory
 from service.adapters.periodic import Periodic
 from service.domain import housekeeping
+from service.domain.runs import FlowRunner
 from service.storage.engine import begin_write
 
 log = logging.getLogger(__name__)
@@ -24,36 +25,42 @@ SWEEP_SECONDS, _FIRST_SECONDS = 86_400.0, 600.0
 
 
 class Housekeeper(Periodic):
-    """Gives free memory back, and sweeps old rows up a few at a time. An idle one writes nothing.
+    """Gives memory back that is not needed, and sweeps old rows up a few at a time. An idle one writes nothing.
 
     Args:
         engine: the database.
+        flows: what runs flows, and keeps them compiled.
         now: what time it is.
         clock: seconds that only grow.
     """
 
-    def __init__(self, engine: Engine, now: Callable[[], datetime], clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, engine: Engine, flows: FlowRunner, now: Callable[[], datetime], clock: Callable[[], float] = monotonic
+    ) -> None:
         super().__init__("housekeeper", _SECONDS)
-        self._engine, self._now, self._clock = engine, now, clock
+        self._engine, self._flows, self._now, self._clock = engine, flows, now, clock
         self._next_sweep = clock() + _FIRST_SECONDS
 
     def flush(self) -> None:
         """Do what is due."""
-        memory.trim()
-        if self._clock() < self._next_sweep:
-            return
         try:
-            with Session(self._engine) as session:
-                found = housekeeping.find(session, self._now())
-            if not found:
-                self._next_sweep = self._clock() + SWEEP_SECONDS
-                return
-            with Session(self._engine) as session:
-                begin_write(session)
-                housekeeping.remove(session, found)
-                session.commit()
+            self._flows.forget_gone(lambda: Session(self._engine))
+            if self._clock() >= self._next_sweep:
+                self._sweep()
         except SQLAlchemyError as error:
             log.warning("old rows could not be swept up (%s)", type(error).__name__)
+        memory.trim()
+
+    def _sweep(self) -> None:
+        with Session(self._engine) as session:
+            found = housekeeping.find(session, self._now())
+        if not found:
+            self._next_sweep = self._clock() + SWEEP_SECONDS
+            return
+        with Session(self._engine) as session:
+            begin_write(session)
+            housekeeping.remove(session, found)
+            session.commit()
 
     def forget(self) -> None:
         """Nothing is gathered."""

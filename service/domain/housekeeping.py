@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, select, tuple_
+from sqlalchemy import delete, select, tuple_
 from sqlalchemy.orm import Session
 
 from service.domain.usage import MOST_DAYS
@@ -39,7 +39,7 @@ def remove(session: Session, found: list[tuple[type[Any], list[Any]]]) -> None:
         session.execute(delete(model).where(tuple_(*key).in_([tuple(row) for row in rows])))
 
 
-def _queries(over: datetime, now: datetime, ended: float) -> list[tuple[type[Any], Select[Any]]]:
+def _queries(over: datetime, now: datetime, ended: float) -> list[tuple[type[Any], Any]]:
     # By the owners, for that is what the indexes begin with.
     owners, keys = select(User.id), select(ApiKey.id)
     return [
