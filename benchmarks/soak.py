@@ -65,9 +65,9 @@ class Soak:
         for thread in threads:
             thread.join()
 
-    def look(self) -> Footprint:
-        """Wait until nothing runs any more, and look."""
-        self._settle()
+    def look(self, rest: float = 12) -> Footprint:
+        """Wait until nothing runs any more, at least for so many seconds, and look."""
+        self._settle(rest)
         self.looks.append(Footprint.of(self.process.pid, self.engine, self.temporary))
         return self.looks[-1]
 
@@ -83,11 +83,11 @@ class Soak:
         finally:
             caller.close()
 
-    def _settle(self) -> None:
+    def _settle(self, rest: float) -> None:
         """Runs whose client hung up are noticed at the next sign of life, kept connections end after 5 seconds, and
         free memory is given back every 10.
         """
-        time.sleep(12)
+        time.sleep(rest)
         deadline = time.monotonic() + 60
         last = None
         while time.monotonic() < deadline:
