@@ -88,20 +88,36 @@ def key_of(number: int) -> str:
 
 
 def fill(connection: Connection, count: int) -> None:
-    """Make so many keys of the one user, a batch a statement."""
+    """Make so many keys of the one user, in bulk."""
     owner = connection.execute(select(User.id)).scalar_one()
-    now = datetime.now(UTC)
+    if connection.dialect.name == "postgresql":
+        _copy(connection, owner, count)
+        return
+    # Nothing is lost if this is cut short, and the indexes are written in no order.
+    for pragma in ("synchronous=OFF", "cache_size=-400000"):
+        connection.exec_driver_sql(f"PRAGMA {pragma}")
     for start in range(0, count, BATCH):
-        rows: list[dict[str, Any]] = []
-        for number in range(start, min(start + BATCH, count)):
-            key = key_of(number)
-            rows.append({
-                "id": uuid.UUID(bytes=hashlib.md5(key.encode(), usedforsecurity=False).digest()),
-                "digest": key_text.digest(key), "prefix": key[:8], "length": len(key), "name": f"key {number}",
-                "user_id": owner, "is_active": True, "created_at": now, "total_uses": 0, "rotations": 0,
-            })  # fmt: skip
+        rows = [_row(number, owner) for number in range(start, min(start + BATCH, count))]
         connection.execute(insert(ApiKey), rows)
         connection.commit()
+
+
+def _copy(connection: Connection, owner: uuid.UUID, count: int) -> None:
+    driver: Any = connection.connection.driver_connection
+    names = list(_row(0, owner))
+    with driver.cursor() as cursor, cursor.copy(f"COPY api_key ({', '.join(names)}) FROM STDIN") as copy:
+        for number in range(count):
+            copy.write_row(list(_row(number, owner).values()))
+    driver.commit()
+
+
+def _row(number: int, owner: uuid.UUID) -> dict[str, Any]:
+    key = key_of(number)
+    return {
+        "id": uuid.UUID(bytes=hashlib.md5(key.encode(), usedforsecurity=False).digest()),
+        "digest": key_text.digest(key), "prefix": key[:8], "length": len(key), "name": f"key {number}",
+        "user_id": owner, "is_active": True, "created_at": datetime.now(UTC), "total_uses": 0, "rotations": 0,
+    }  # fmt: skip
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from service import boot, stopping
+from service import boot, memory, stopping
 from service.settings import Settings
 from service.start_screen import start_screen
 
@@ -18,6 +18,7 @@ def options(settings: Settings) -> dict[str, Any]:
         """Once, before any worker: bring everything into order and tell the operator how things stand."""
         with boot.exit_on_error():
             facts = boot.prepare(settings)
+        memory.share()
         print(start_screen(settings, facts), file=sys.stderr, flush=True)
 
     def post_worker_init(worker: Any) -> None:

@@ -7,6 +7,7 @@ every thread that has hashed a password then holds its 19 MiB for ever (mallopt(
 from __future__ import annotations
 
 import ctypes
+import gc
 from functools import cache
 
 #: From malloc.h.
@@ -23,6 +24,15 @@ def give_back() -> None:
     if library is not None:
         library.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
         library.mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+def share() -> None:
+    """Leave what is loaded by now to the processes that are forked from this one, unwritten.
+
+    Looking for garbage writes to every object, and so would copy each page of the parent's into every child.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def trim() -> None:

@@ -1,4 +1,4 @@
-"""A short soak: what some hundred mixed requests leave behind. ``make soak`` is the long one, with memory and rows."""
+"""A short soak: what some hundred mixed requests leave behind. `make soak` is the long one, with memory and rows."""
 
 from __future__ import annotations
 
