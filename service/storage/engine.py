@@ -24,7 +24,8 @@ BUSY_SECONDS = 30
 _LOOKUP_CONNECTIONS = 4
 _POSTGRESQL = {"connect_timeout": 10, "application_name": "keyturn"}
 
-_CACHE_KIB = 512
+#: What each SQLite connection keeps in memory.
+_CACHE_KIB, _CACHED_STATEMENTS = 512, 32
 
 _WRITE = "keyturn_write"
 _ENCODER = json.JSONEncoder(allow_nan=False, default=str)
@@ -44,7 +45,11 @@ def engine_options(url: URL, *, pool_size: int = 5) -> dict[str, Any]:
             **_EVERYWHERE,
             "pool_size": pool_size,
             "max_overflow": 10,
-            "connect_args": {"timeout": BUSY_SECONDS, "factory": announcing(Path(str(url.database)))},
+            "connect_args": {
+                "timeout": BUSY_SECONDS,
+                "factory": announcing(Path(str(url.database))),
+                "cached_statements": _CACHED_STATEMENTS,
+            },
         }
     return {
         **_EVERYWHERE,
@@ -157,7 +162,7 @@ def _on_sqlite_connect(connection: Any, _record: Any) -> None:
         "synchronous=NORMAL",
         "foreign_keys=ON",
         f"busy_timeout={BUSY_SECONDS * 1000}",
-        # Of each connection, in KiB; the system keeps the file's pages for all of them anyway.
+        # The system keeps the file's pages for all connections anyway.
         f"cache_size=-{_CACHE_KIB}",
     ):
         cursor.execute(f"PRAGMA {pragma}")
