@@ -9,7 +9,8 @@ SUPPLY := .supply
 LOCK := docs/deployment/requirements.txt
 BUILD_LOCK := docs/deployment/build-requirements.txt
 
-.PHONY: run test check bench bench-engine golden starters langflow-fixtures screenshots lock locked sbom audit clean
+.PHONY: run test check bench bench-engine bench-keys soak golden starters langflow-fixtures screenshots
+.PHONY: lock locked sbom audit clean
 
 run: $(VENV)/.run
 	@LANGFLOW_CONFIG_DIR="$${LANGFLOW_CONFIG_DIR:-data}" exec $(BIN)/keyturn quickstart
@@ -28,6 +29,16 @@ check: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.http
 	$(BIN)/python -m benchmarks.stream
+
+# Whether a server still holds after 20,000 requests of every kind what it held after the first thousand, and no more.
+soak: $(VENV)/.test
+	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m benchmarks.soak --database postgresql
+
+# A key check among a thousand keys and among a million.
+bench-keys: $(VENV)/.test
+	$(BIN)/python -m benchmarks.keys
+	$(BIN)/python -m benchmarks.keys --database postgresql
 
 # Pictures of every page, by day, by night and on a phone; needs Chromium.
 screenshots: $(VENV)/.test

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request
@@ -15,7 +16,8 @@ from flask_smorest import Api
 from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
 
-from service import __version__, boot, stopping
+from service import __version__, boot, memory, stopping
+from service.adapters.housekeeper import Housekeeper
 from service.adapters.job_runner import Workshop
 from service.adapters.key_cache import CommitCache, NoCache
 from service.adapters.limits import LocalLimits, SharedLimits
@@ -125,6 +127,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         service.boot.BootError: the database or the secret cannot be used.
     """
     boot.open_log(settings)
+    memory.give_back()
     facts = boot.start_worker(settings)
     if facts.made_password:
         # gunicorn was started without our configuration, so nobody has shown it yet, and nobody can later.
@@ -136,7 +139,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
     hasher = Argon2Hasher(legacy=facts.old_hashes)
-    services = _services(app, settings, hasher, now or (lambda: datetime.now(UTC)))
+    services = _services(app, settings, hasher, now)
     app.extensions["keyturn"] = services
     request_log.install(app, lines=settings.request_log)
     policy.install(app, services.policy)
@@ -163,6 +166,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     app.wsgi_app = _wrapped(app.wsgi_app, settings, services)  # type: ignore[method-assign, assignment]
     # What waits from before a restart is taken up without waiting for the first request.
     services.jobs.keeper.awake()
+    services.housekeeper.awake()
     return app
 
 
@@ -174,15 +178,17 @@ def _wrapped(app: WSGIApplication, settings: Settings, services: db.Services) ->
     return Forwarded(app, settings.trusted_proxies) if settings.trusted_proxies else app
 
 
-def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callable[[], datetime]) -> db.Services:
-    engine = db.install(app, settings)
+def _services(
+    app: Flask, settings: Settings, hasher: Argon2Hasher, given: Callable[[], datetime] | None
+) -> db.Services:
+    engine, now = db.install(app, settings), given or (lambda: datetime.now(UTC))
     vault, _ = boot.open_vault(settings)
     url = settings.database_url
     cached = url.get_backend_name() == "sqlite" and not is_memory(url)
     snapshots = CommitCache(Path(url.database or "")) if cached else NoCache()
     messages, run_log, meter = MessageWriter(engine), RunLog(engine), Meter()
     models = model_providers(settings)
-    limits = limits_of_keys(settings, engine, now)
+    limits = limits_of_keys(settings, engine, given)
     run_limits = limits.of(settings.run_limit_when_away)
     runner = flow_runner(
         settings, engine, vault, models=models, snapshots=snapshots, messages=messages,
@@ -222,6 +228,7 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
         mcp_calls=OpenCalls(engine, settings.run_timeout * 2 + 60),
         mcp_places=LocalLimits(),
         meter=meter,
+        housekeeper=Housekeeper(engine, runner, now),
         now=now,
     )
 
@@ -260,12 +267,9 @@ def flow_runner(
     )
 
 
-def limits_of_keys(settings: Settings, engine: Engine, now: Callable[[], datetime]) -> SharedLimits:
+def limits_of_keys(settings: Settings, engine: Engine, now: Callable[[], datetime] | None = None) -> SharedLimits:
     """Where limits are counted for all workers: Redis where there is one, the database otherwise."""
-
-    def clock() -> float:
-        return now().timestamp()
-
+    clock = None if now is None else (lambda: now().timestamp())
     shared: LimitStore
     if settings.redis_url:
         try:
@@ -277,10 +281,10 @@ def limits_of_keys(settings: Settings, engine: Engine, now: Callable[[], datetim
         except ValueError as error:
             raise boot.BootError(f"KEYTURN_REDIS_URL cannot be used: {error}") from None
     elif is_memory(settings.database_url):
-        shared = LocalLimits(clock)
+        shared = LocalLimits(clock or time)
     else:
         shared = DatabaseLimits(engine, clock)
-    return SharedLimits(shared, LocalLimits(clock))
+    return SharedLimits(shared, LocalLimits(clock or time))
 
 
 def _outside(settings: Settings, models: Providers) -> Outside:

@@ -9,7 +9,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-from service import boot, observability, stopping
+from service import boot, memory, observability, stopping
 from service.metrics import Board, occupy
 from service.settings import Settings
 from service.start_screen import start_screen
@@ -26,6 +26,7 @@ def options(settings: Settings) -> dict[str, Any]:
         """Once, before any worker: bring everything into order and tell the operator how things stand."""
         with boot.exit_on_error():
             facts = boot.start(settings)
+        memory.share()
         print(start_screen(settings, facts), file=sys.stderr, flush=True)
 
     def post_worker_init(worker: Any) -> None:

@@ -67,7 +67,7 @@ def postgresql_server() -> URL:
     return POSTGRESQL
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def redis_url() -> str:
     """A Redis that other programs may use too: subjects of tests hold ids of their own."""
     try:

@@ -56,7 +56,8 @@ class AnthropicProvider(SdkProvider):
         if system:
             options["system"] = system
         if request.temperature is not None:
-            options["temperature"] = request.temperature
+            # Not as an argument: the SDK's newest versions have none, and refuse to send at all.
+            options["extra_body"] = {"temperature": request.temperature, **options["extra_body"]}
         if request.tools:
             options["tools"] = [
                 {"name": spec.name, "description": spec.description, "input_schema": dict(spec.parameters)}

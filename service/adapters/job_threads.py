@@ -33,6 +33,7 @@ class ThreadCarrier:
         self._runner, self._most, self._grace = runner, most, grace
         self._threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
+        self._registered = False
 
     def room(self) -> int:
         """How many threads are free."""
@@ -45,7 +46,9 @@ class ThreadCarrier:
             if len(self._threads) >= self._most or self._runner.closing.is_set():
                 return
             thread = threading.Thread(target=self._work, args=(job_id,), name="run", daemon=True)
-            if not self._threads:
+            if not self._registered:
+                # Once: the interpreter would keep a line for each.
+                self._registered = True
                 atexit.register(self.close)
             self._threads.add(thread)
             thread.start()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import time
 
-from sqlalchemy import Engine, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Engine, case, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Session
 from service.adapters.limits import CLOCKS_APART
 from service.domain.errors import LimitsAway
 from service.domain.ports import Standing
+from service.storage.clock import seconds_at
 from service.storage.engine import begin_write
 from service.storage.limits import LimitLease, LimitWindow
 
@@ -25,20 +25,18 @@ _KEEP_SECONDS = 3600.0
 class DatabaseLimits:
     """Implements ``LimitStore`` with one statement for each count, so that the count is exact over all workers.
 
-    The clocks of the hosts should agree within a fraction of the window, as NTP has it.
-
     Args:
         engine: the database.
-        clock: seconds since 1970.
+        clock: seconds since 1970; None: the database's own, for hosts whose clocks differ would count other windows.
     """
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time) -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], float] | None = None) -> None:
         self._engine, self._clock = engine, clock
         self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
         self._since_sweep = 0
 
     def hit(self, subject: str, most: int, seconds: int) -> Standing:
-        now = self._clock()
+        now = self._now()
         # A window that ends later than it can was begun before the clock went back. A little later is only another
         # worker's clock, and a window that began anew for it would let one more request through.
         over = or_(LimitWindow.ends <= now, LimitWindow.ends > now + seconds + CLOCKS_APART)
@@ -50,14 +48,14 @@ class DatabaseLimits:
                 "ends": case((over, now + seconds), else_=LimitWindow.ends),
             },
             where=or_(over, LimitWindow.count < most),
-        ).returning(LimitWindow.count.label("counted"), LimitWindow.ends)
+        ).returning(LimitWindow.count.label("counted"), (LimitWindow.ends - now).label("resets"))
         with self._writing() as session:
             row = session.execute(count).first()
             if row is None:
-                ends = session.scalar(select(LimitWindow.ends).where(LimitWindow.subject == subject)) or now
-                return Standing(allowed=False, remaining=0, resets=ends - now)
+                left = select(LimitWindow.ends - now).where(LimitWindow.subject == subject)
+                return Standing(allowed=False, remaining=0, resets=session.scalar(left) or 0.0)
             self._sweep(session, now)
-        return Standing(allowed=True, remaining=most - row.counted, resets=row.ends - now)
+        return Standing(allowed=True, remaining=most - row.counted, resets=row.resets)
 
     def forgive(self, subject: str) -> None:
         with self._writing() as session:
@@ -68,7 +66,7 @@ class DatabaseLimits:
             )
 
     def enter(self, subject: str, most: int, lease: float) -> str | None:
-        now, token = self._clock(), secrets.token_hex(16)
+        now, token = self._now(), secrets.token_hex(16)
         mine = LimitLease.subject == subject
         with self._writing() as session:
             if self._engine.dialect.name == "postgresql":
@@ -91,7 +89,10 @@ class DatabaseLimits:
     def close(self) -> None:
         """Nothing to close: the engine is somebody else's."""
 
-    def _sweep(self, session: Session, now: float) -> None:
+    def _now(self) -> ColumnElement[float]:
+        return seconds_at(self._engine, self._clock)
+
+    def _sweep(self, session: Session, now: ColumnElement[float]) -> None:
         self._since_sweep += 1
         if self._since_sweep >= _SWEEP_EVERY:
             self._since_sweep = 0

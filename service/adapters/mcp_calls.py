@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from time import time
 
 from sqlalchemy import Engine, delete, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from service.storage.clock import seconds_at
 from service.storage.engine import begin_write
 from service.storage.mcp import McpCall
 
@@ -27,10 +27,10 @@ class OpenCalls:
     Args:
         engine: the database that all workers share.
         lasts: seconds after which a call is taken for dead.
-        clock: seconds since 1970.
+        clock: seconds since 1970; None: the database's own, on which all hosts agree.
     """
 
-    def __init__(self, engine: Engine, lasts: float, clock: Callable[[], float] = time) -> None:
+    def __init__(self, engine: Engine, lasts: float, clock: Callable[[], float] | None = None) -> None:
         self._engine, self._lasts, self._clock = engine, lasts, clock
         self._mine: dict[str, Callable[[], None]] = {}
         self._lock = threading.Lock()
@@ -46,7 +46,8 @@ class OpenCalls:
         """
         with Session(self._engine) as session:
             begin_write(session)
-            session.add(McpCall(id=call_id, stream_id=stream_id, ends=self._clock() + self._lasts))
+            ends = seconds_at(self._engine, self._clock) + self._lasts
+            session.add(McpCall(id=call_id, stream_id=stream_id, ends=ends))
             try:
                 session.commit()
             except IntegrityError:

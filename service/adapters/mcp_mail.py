@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import time
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import ColumnElement, Engine, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from service.storage.clock import seconds_at
 from service.storage.engine import begin_write
 from service.storage.mcp import McpCall, McpMail, McpStream
 
@@ -21,15 +21,15 @@ class Mailbox:
     Args:
         engine: the database that all workers share.
         lasts: seconds that a stream lives on without ``keep``: its holder may have died.
-        clock: seconds since 1970.
+        clock: seconds since 1970; None: the database's own, on which all hosts agree.
     """
 
-    def __init__(self, engine: Engine, lasts: float, clock: Callable[[], float] = time) -> None:
+    def __init__(self, engine: Engine, lasts: float, clock: Callable[[], float] | None = None) -> None:
         self._engine, self._lasts, self._clock = engine, lasts, clock
 
     def open(self, stream_id: str) -> None:
         """Make a stream, and sweep up what the dead have left."""
-        now = self._clock()
+        now = self._now()
         with Session(self._engine) as session:
             begin_write(session)
             session.execute(delete(McpStream).where(McpStream.ends < now))
@@ -41,7 +41,7 @@ class Mailbox:
         """Say that the stream is still held; False when it is gone."""
         with Session(self._engine) as session:
             begin_write(session)
-            change = update(McpStream).where(McpStream.id == stream_id).values(ends=self._clock() + self._lasts)
+            change = update(McpStream).where(McpStream.id == stream_id).values(ends=self._now() + self._lasts)
             kept = session.scalar(change.returning(McpStream.id)) is not None
             session.commit()
         return kept
@@ -85,6 +85,9 @@ class Mailbox:
             session.execute(delete(McpStream).where(McpStream.id == stream_id))
             session.commit()
 
+    def _now(self) -> ColumnElement[float]:
+        return seconds_at(self._engine, self._clock)
+
     def _is_open(self, session: Session, stream_id: str) -> bool:
-        query = select(McpStream.id).where(McpStream.id == stream_id, McpStream.ends >= self._clock())
+        query = select(McpStream.id).where(McpStream.id == stream_id, McpStream.ends >= self._now())
         return session.scalar(query) is not None

@@ -55,7 +55,7 @@ def _work(settings: Settings, grace: float) -> None:
 
     engine = create_engine(settings.database_url, pool_size=settings.job_concurrency)
     messages, run_log, models = MessageWriter(engine), RunLog(engine), model_providers(settings)
-    limits = limits_of_keys(settings, engine, _now)
+    limits = limits_of_keys(settings, engine)
     vault, _ = boot.open_vault(settings)
     flows = flow_runner(settings, engine, vault, models=models, messages=messages, run_log=run_log)
     run_limits = limits.of(settings.run_limit_when_away)

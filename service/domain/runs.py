@@ -276,6 +276,7 @@ class FlowRunner:
         self._finished = finished
         self._places = threading.BoundedSemaphore(max_parallel)
         self._compiled: OrderedDict[tuple[uuid.UUID, uuid.UUID], CompiledFlow] = OrderedDict()
+        self._has_new = False
         self._lock = threading.Lock()
         self._open_runs: set[Running] = set()
 
@@ -325,6 +326,19 @@ class FlowRunner:
             FinishedRun(owner_id, flow_id, key_id, at, seconds, outcome, tokens)
         )
 
+    def forget_gone(self, open_session: Callable[[], Session]) -> None:
+        """Let go of compiled flows that were deleted or changed; asks nothing when nothing was compiled since."""
+        with self._lock:
+            known, has_new, self._has_new = set(self._compiled), self._has_new, False
+        if not has_new:
+            return
+        with open_session() as session:
+            query = select(Flow.id, Flow.version_token).where(Flow.id.in_({flow_id for flow_id, _ in known}))
+            gone = known - {(row.id, row.version_token) for row in session.execute(query)}
+        with self._lock:
+            for key in gone:
+                self._compiled.pop(key, None)
+
     def explain(self, session: Session, owner_id: uuid.UUID, identifier: str) -> list[variables.Explanation]:
         """Say for each field of a flow that wants a variable where its value would come from.
 
@@ -366,7 +380,7 @@ class FlowRunner:
         data = session().scalar(select(Flow.data).where(Flow.id == flow_id))
         compiled = self._engine.compile(data or {})
         with self._lock:
-            self._compiled[key] = compiled
+            self._compiled[key], self._has_new = compiled, True
             while len(self._compiled) > _MOST_COMPILED:
                 self._compiled.popitem(last=False)
         return compiled

@@ -31,6 +31,7 @@ from service.storage import Base
 from service.storage.engine import begin_write, engine_options, install_rules, limit_statements
 
 if TYPE_CHECKING:
+    from service.adapters.housekeeper import Housekeeper
     from service.adapters.key_cache import CommitCache, NoCache
     from service.adapters.limits import LocalLimits, SharedLimits
     from service.adapters.mcp_calls import OpenCalls
@@ -85,10 +86,12 @@ class Services:
     mcp_places: LocalLimits
     meter: Meter
     jobs: Background
+    housekeeper: Housekeeper
     now: Callable[[], datetime]
 
     def close(self) -> None:
         """Write what is still in memory, and close every connection."""
+        self.housekeeper.close()
         self.jobs.close()
         self.messages.close()
         self.run_log.close()

@@ -36,6 +36,9 @@ _POSTGRESQL: dict[str, Any] = {
     "tcp_user_timeout": 20_000,
 }
 
+#: What each SQLite connection keeps in memory.
+_CACHE_KIB, _CACHED_STATEMENTS = 512, 32
+
 _WRITE = "keyturn_write"
 _ENCODER = json.JSONEncoder(allow_nan=False, default=str)
 
@@ -54,7 +57,11 @@ def engine_options(url: URL, *, pool_size: int = 5) -> dict[str, Any]:
             **_EVERYWHERE,
             "pool_size": pool_size,
             "max_overflow": 10,
-            "connect_args": {"timeout": BUSY_SECONDS, "factory": announcing(Path(str(url.database)))},
+            "connect_args": {
+                "timeout": BUSY_SECONDS,
+                "factory": announcing(Path(str(url.database))),
+                "cached_statements": _CACHED_STATEMENTS,
+            },
         }
     return {
         **_EVERYWHERE,
@@ -193,6 +200,8 @@ def _on_sqlite_connect(connection: Any, _record: Any) -> None:
         "synchronous=NORMAL",
         "foreign_keys=ON",
         f"busy_timeout={BUSY_SECONDS * 1000}",
+        # The system keeps the file's pages for all connections anyway.
+        f"cache_size=-{_CACHE_KIB}",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

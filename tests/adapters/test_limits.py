@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from time import time
 
 import pytest
 from sqlalchemy import URL, Engine, func, select, text
@@ -344,3 +345,19 @@ def test_a_local_place_is_counted_by_threads_exactly(seconds: Seconds) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(future.result() for future in [pool.submit(work) for _ in range(8)]) == 3
+
+
+@pytest.mark.postgresql
+def test_hosts_whose_clocks_differ_count_in_one_window(
+    postgresql_url: URL, make_settings: Callable[..., Settings], subject: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boot.prepare(make_settings(postgresql_url))
+    engine = create_engine(postgresql_url)
+    store = DatabaseLimits(engine)
+    allowed = []
+    for ahead in (0, 3600, -3600, 0):
+        monkeypatch.setattr("service.storage.clock.time", lambda ahead=ahead: time() + ahead)
+        allowed.append(store.hit(subject, 2, 60).allowed)
+        allowed.append(store.enter(subject, 2, 60) is not None)
+    assert allowed == [True, True, True, True, False, False, False, False]
+    engine.dispose()

@@ -88,6 +88,12 @@ def test_a_stream_comes_piece_by_piece(adapter: SdkProvider, server: Provider) -
 
 
 @pytest.mark.parametrize("stream", [False, True])
+def test_a_temperature_reaches_the_model(adapter: SdkProvider, server: Provider, stream: bool) -> None:
+    assert text(list(adapter.complete(asked(stream=stream, temperature=0.3)))) == "You said: hi"
+    assert server.last.body["temperature"] == 0.3
+
+
+@pytest.mark.parametrize("stream", [False, True])
 def test_a_tool_call_comes_whole(adapter: SdkProvider, stream: bool) -> None:
     chunks = list(adapter.complete(asked('!tool add {"a": 12345678}', stream=stream, tools=(TOOL,))))
     assert calls(chunks) == [ToolCall("call_1", "add", '{"a": 12345678}')]

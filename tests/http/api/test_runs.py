@@ -210,3 +210,14 @@ def test_stored_code_never_runs(lite_caller: Api) -> None:
         node["data"]["node"]["template"]["code"]["value"] = "raise SystemExit('executed')"
     store(lite_caller, data)
     assert text_of(lite_caller.post("/run/flow", json={"input_value": "hi"})) == "hi"
+
+
+def test_a_compiled_flow_is_kept_until_it_is_changed_or_deleted(caller: Api) -> None:
+    own = caller.app.extensions["keyturn"]
+    ids = [store(caller, flows.echo(), name) for name in ("kept", "changed", "deleted")]
+    for name in ("kept", "changed", "deleted"):
+        assert text_of(caller.post(f"/run/{name}", json={"input_value": "hi"})) == "hi"
+    caller.patch(f"/flows/{ids[1]}", json={"data": flows.prompt_chain(1)})
+    caller.delete(f"/flows/{ids[2]}")
+    own.housekeeper.flush()
+    assert [str(flow_id) for flow_id, _ in own.runner._compiled] == ids[:1]
