@@ -17,8 +17,11 @@ from sqlalchemy.orm import sessionmaker
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service import __version__, boot, observability
+from service.adapters import lfx_setup
 from service.adapters.job_runner import Workshop
 from service.adapters.key_cache import CommitCache, NoCache
+from service.adapters.lfx import LfxExecutor
+from service.adapters.lfx_process import Fence
 from service.adapters.limits import LocalLimits, SharedLimits
 from service.adapters.limits_database import DatabaseLimits
 from service.adapters.mcp_calls import OpenCalls
@@ -34,11 +37,12 @@ from service.background import background
 from service.domain.accounts import Lifetimes
 from service.domain.mcp_shapes import Shapes
 from service.domain.policy import Era, Policy
-from service.domain.ports import LimitStore, Snapshots, Vault
+from service.domain.ports import FlowEngine, LimitStore, Snapshots, Vault
 from service.domain.runs import FlowRunner
 from service.domain.sign_in import SignInLimits
 from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.component import Services as SearchServices
+from service.engine.elsewhere import EitherEngine, ElsewhereEngine
 from service.http import cors, db, errors, pages, policy, request_log
 from service.http.api import (
     audit,
@@ -166,8 +170,9 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
     models = model_providers(settings)
     limits = limits_of_keys(settings, engine, now)
     run_limits = limits.of(settings.run_limit_when_away)
+    lfx = lfx_executor(settings)
     runner = flow_runner(
-        settings, engine, vault, models=models, snapshots=snapshots, messages=messages, run_log=run_log
+        settings, engine, vault, models=models, snapshots=snapshots, messages=messages, run_log=run_log, lfx=lfx
     )
     return db.Services(
         settings=settings,
@@ -195,6 +200,7 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
         usage=UsageCounter(engine),
         messages=messages,
         models=models,
+        lfx=lfx,
         runner=runner,
         jobs=background(settings, Workshop(engine, runner, vault, run_limits, settings.run_timeout, now)),
         run_log=run_log,
@@ -224,11 +230,11 @@ def model_providers(settings: Settings) -> Providers:
 def flow_runner(
     settings: Settings, engine: Engine, vault: Vault, *, models: Providers | None = None,
     snapshots: Snapshots | None = None, messages: MessageWriter | None = None,
-    run_log: RunLog | None = None,
+    run_log: RunLog | None = None, lfx: LfxExecutor | None = None,
 ) -> FlowRunner:  # fmt: skip
     """What runs flows, and explains what they need; commands on the console leave out what only a server has."""
     return FlowRunner(
-        EmbeddedEngine(_outside(settings, models or model_providers(settings)), _limits(settings)),
+        _engine(settings, models or model_providers(settings), lfx),
         vault,
         snapshots or NoCache(),
         settings.environment if settings.fallback_to_env_var else {},
@@ -238,6 +244,39 @@ def flow_runner(
         max_depth=settings.max_subflow_depth,
         finished=run_log,
     )
+
+
+def _engine(settings: Settings, models: Providers, lfx: LfxExecutor | None) -> FlowEngine:
+    outside, limits = _outside(settings, models), _limits(settings)
+    embedded = EmbeddedEngine(outside, limits)
+    executor = lfx or lfx_executor(settings)
+    if executor is None:
+        return embedded
+    always = settings.flow_engine == "lfx"
+    who = "lfx does not have" if always else "the embedded engine or lfx does not have"
+    return EitherEngine(embedded, ElsewhereEngine(executor, outside, limits, who), always_elsewhere=always)
+
+
+def lfx_executor(settings: Settings) -> LfxExecutor | None:
+    """Langflow's own executor, where the operator has named an environment with it; it starts when it is needed.
+
+    Raises:
+        BootError: it could not be used.
+    """
+    if settings.flow_engine == "embedded" or settings.lfx_python is None:
+        return None
+    problem = lfx_setup.problem(settings.lfx_python, settings.lfx_user, settings.lfx_ports)
+    if problem:
+        raise boot.BootError(problem)
+    fence = Fence(
+        settings.lfx_python,
+        user=settings.lfx_user,
+        ports=settings.lfx_ports,
+        memory=settings.lfx_memory_mb * 1024 * 1024,
+        seconds=settings.run_timeout,
+        allow_code=settings.allow_custom_components,
+    )
+    return LfxExecutor(fence, most=settings.lfx_max_runs, most_bytes=settings.lfx_max_output_bytes)
 
 
 def limits_of_keys(settings: Settings, engine: Engine, now: Callable[[], datetime]) -> SharedLimits:
