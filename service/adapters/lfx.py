@@ -43,6 +43,11 @@ class LfxExecutor:
         self._forkers = Forkers(fence)
         self.allow_code = fence.allow_code
 
+    @property
+    def forker(self) -> Forker | None:
+        """The process that has lfx, where it has been started and lives."""
+        return self._forkers.living
+
     def lacking(self, types: frozenset[str]) -> Lacking:
         """See ``domain.ports.Executor``. The first call starts lfx, which takes seconds."""
         forker = self._forkers.current()

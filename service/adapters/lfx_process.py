@@ -109,7 +109,8 @@ class Forker:
         self._lock = threading.Lock()
         self._children: dict[str, Child] = {}
         self._is_over = False
-        self._place = Path(tempfile.mkdtemp(prefix="keyturn-lfx-"))
+        #: Where its runs have their folders.
+        self.folder = Path(tempfile.mkdtemp(prefix="keyturn-lfx-"))
         self._control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with other:
             self._process = self._started(other)
@@ -121,6 +122,10 @@ class Forker:
         self.names = frozenset(ready["names"])
         self.that_run_code = frozenset(ready["that_run_code"])
         threading.Thread(target=self._listen, name="lfx", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def is_alive(self) -> bool:
@@ -174,25 +179,26 @@ class Forker:
             self._process.kill()
             self._process.wait()
         self._control.close()
-        shutil.rmtree(self._place, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _started(self, other: socket.socket) -> subprocess.Popen[bytes]:
         whom: dict[str, Any] = {}
         if os.getuid() == 0:
             account = pwd.getpwnam(self._fence.user)
-            os.chown(self._place, account.pw_uid, account.pw_gid)
+            os.chown(self.folder, account.pw_uid, account.pw_gid)
             whom = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": ()}
+        home = {"HOME": str(self.folder), "TMPDIR": str(self.folder)}
         archive = _archive()
         try:
-            return subprocess.Popen(  # noqa: S603 - the operator's own interpreter
-                [self._fence.python, "-I", f"/proc/self/fd/{archive}", str(other.fileno()), str(self._place)],
-                env=self._fence.environment() | {"HOME": str(self._place), "TMPDIR": str(self._place)},
-                cwd=self._place, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=(self._place / "errors").open("wb"), pass_fds=(archive, other.fileno()),
-                start_new_session=True, **whom,
-            )  # fmt: skip
+            with (self.folder / "errors").open("wb") as errors:
+                return subprocess.Popen(  # noqa: S603 - the operator's own interpreter
+                    [self._fence.python, "-I", f"/proc/self/fd/{archive}", str(other.fileno()), str(self.folder)],
+                    env=self._fence.environment() | home, cwd=self.folder, stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL, stderr=errors, pass_fds=(archive, other.fileno()),
+                    start_new_session=True, **whom,
+                )  # fmt: skip
         except OSError as error:
-            shutil.rmtree(self._place, ignore_errors=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
             log.error("lfx could not be started: %s", type(error).__name__)
             raise EngineFailed(EngineFailed.NOT_STARTED) from None
         finally:
@@ -205,7 +211,7 @@ class Forker:
             ready: Mapping[str, Any] = json.loads(text)["ready"]
         except (OSError, ValueError, KeyError):
             with suppress(OSError):
-                last = (self._place / "errors").read_text("utf-8", "replace").strip().splitlines()[-1:]
+                last = (self.folder / "errors").read_text("utf-8", "replace").strip().splitlines()[-1:]
                 log.error("lfx could not be started: %s", "".join(last)[:300] or "no answer")
             raise EngineFailed(EngineFailed.NOT_STARTED) from None
         self._control.settimeout(None)
@@ -246,6 +252,12 @@ class Forkers:
         self._lock = threading.Lock()
         self._current: Forker | None = None
         self._failed_at = -1e9
+
+    @property
+    def living(self) -> Forker | None:
+        """The process, where it has been started and lives."""
+        current = self._current
+        return current if current is not None and current.is_alive else None
 
     def current(self) -> Forker:
         """Return it; the first call takes seconds.

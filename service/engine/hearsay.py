@@ -28,6 +28,8 @@ def failure(said: object, graph: Graph) -> tuple[RunFailed, str]:
     if told.get("kind") == "memory":
         return EngineFailed(EngineFailed.MEMORY), "a run of lfx had too little memory"
     kind = _matching(_WORD, told.get("type"), "Exception")
+    missing = _matching(_WORD, told.get("missing"), "")
+    kind = f"{kind}: {missing}" if missing else kind
     where = _matching(_PLACE, told.get("where"), "unknown")
     names = {node.id: (node.display_name, node.type) for node in graph.nodes}
     name, component = names.get(str(told.get("node")), ("", ""))

@@ -81,10 +81,9 @@ def _prepared(order: Json, stock: Stock) -> Json:
     """The flow with lfx's own source in every node; a flow's own only where the operator allows it."""
     for node in order["flow"]["nodes"]:
         data = node["data"]
-        template = data["node"]["template"]
-        if order["allow_code"] and template.get("code", {}).get("value"):
+        if order["allow_code"] and data["node"]["template"].get("code", {}).get("value"):
             continue
-        template["code"] = stock.source(data["type"])
+        stock.complete(data["type"], data["node"])
         data["type"] = stock.name(data["type"])
     return dict(order["flow"])
 
@@ -224,11 +223,12 @@ def _blamed(error: Exception) -> Exception:
 
 
 def _described(error: BaseException) -> Json:
-    """The kind and the place of an error, and nothing of its text, which may hold a secret."""
+    """The kind and the place of an error and a module that is missing; its text may hold a secret."""
     root = list(_causes(error))[-1]
     frames = traceback.extract_tb(root.__traceback__)
     where = f"{frames[-1].name}:{frames[-1].lineno}" if frames else "unknown"
-    return {"type": type(root).__name__, "where": where}
+    missing = root.name if isinstance(root, ModuleNotFoundError) else None
+    return {"type": type(root).__name__, "where": where, "missing": missing}
 
 
 def _tokens(graph: Graph) -> list[int] | None:

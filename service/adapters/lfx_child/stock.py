@@ -41,9 +41,19 @@ class Stock:
         self.names = {name: key for name, key in self.names.items() if key not in _NOT_HERE}
         self.that_run_code = frozenset(name for name, key in self.names.items() if _runs_code(key, keys[key]))
 
-    def source(self, kind: str) -> Json:
-        """Return the ``code`` field of a type's own template."""
-        return copy.deepcopy(self._bodies[kind]["template"]["code"])
+    def complete(self, kind: str, body: Json) -> None:
+        """Give a node the source of its type, and to its fields and outputs what an export left out."""
+        own = self._bodies[kind]
+        template = body["template"]
+        for name, field in template.items():
+            known = own["template"].get(name)
+            if isinstance(field, dict) and isinstance(known, dict):
+                template[name] = {**copy.deepcopy(known), **field}
+        template.setdefault("_type", own["template"].get("_type", "Component"))
+        template["code"] = copy.deepcopy(own["template"]["code"])
+        outputs = {output["name"]: output for output in own["outputs"]}
+        body["outputs"] = [{**outputs.get(output.get("name"), {}), **output} for output in body["outputs"]]
+        body["base_classes"] = body["base_classes"] or list(own["base_classes"])
 
     def name(self, kind: str) -> str:
         """Return lfx's own name for a type."""
