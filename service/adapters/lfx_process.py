@@ -1,8 +1,8 @@
 """The process that has lfx imported: started once for each worker, when the first flow needs it.
 
 It runs under the interpreter of lfx's own environment, as an unprivileged user, with environment variables that hold
-nothing of the server's. What it runs is ``lfx_child``, sent as one archive in memory, so that its user need not be able
-to read Keyturn's own folders.
+nothing of the server's. What it runs is ``lfx_child``, sent as one archive in memory, so that its user need not be
+able to read Keyturn's own folders.
 """
 
 from __future__ import annotations

@@ -11,13 +11,13 @@ import os
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from service.storage import User
 from tests.conftest import SECRET
 from tests.http.api.conftest import newcomer
 from tests.lfx.conftest import MEGABYTE, store, text_of
@@ -81,11 +81,8 @@ def _parent(entry: Path) -> int:
 
 def folders_of(app: Flask) -> list[Path]:
     """The folders of runs that are there."""
-    return [
-        entry
-        for entry in app.extensions["keyturn"].lfx.forker.folder.iterdir()
-        if entry.is_dir() and len(entry.name) == 32
-    ]
+    folder = app.extensions["keyturn"].lfx.forker.folder
+    return [entry for entry in folder.iterdir() if entry.is_dir() and len(entry.name) == 32]
 
 
 def test_the_environment_holds_nothing_of_the_servers(
@@ -107,8 +104,8 @@ def test_other_processes_cannot_be_looked_into(found: Callable[..., dict[str, An
         "import os", "from pathlib import Path", TRY,
         f"""
 for pid in ("self", os.getppid(), {os.getpid()}):
-    for name in ("environ", "mem", "cmdline", "maps", "cwd", "fd"):
-        attempt(f"{{pid}} {{name}}", lambda: os.listdir(f"/proc/{{pid}}/{{name}}") if name in ("cwd", "fd")
+    for name in ("environ", "mem", "cmdline", "maps", "root", "fd"):
+        attempt(f"{{pid}} {{name}}", lambda: os.listdir(f"/proc/{{pid}}/{{name}}") if name in ("root", "fd")
                 else Path(f"/proc/{{pid}}/{{name}}").read_bytes())
 """,
     )  # fmt: skip
@@ -140,24 +137,29 @@ for name in ("/tmp/x", "/dev/shm/x", "/var/tmp/x", os.path.dirname(os.environ["H
 def test_no_handle_of_the_server_is_inherited(found: Callable[..., dict[str, Any]]) -> None:
     seen = found("""
 import os
-for number in range(3, 1024):
+for number in range(1024):
     try:
-        kind = os.fstat(number)
+        known = os.fstat(number)
     except OSError:
         continue
-    found[str(number)] = kind.st_mode
+    found[str(number)] = [known.st_dev, known.st_ino]
 """)
-    # The run's own socket, and what an event loop opens for itself.
-    assert len(seen) <= 6, seen
-    assert not [mode for mode in seen.values() if mode & 0o170000 == 0o100000], "a regular file is open"
+    own = set()
+    for handle in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            known = handle.stat()
+            # A handle without a file of its own shares one inode with all others of its kind.
+            if not str(handle.readlink()).startswith(("anon_inode", "/dev/")):
+                own.add((known.st_dev, known.st_ino))
+    assert "10" in seen
+    assert not own & {tuple(one) for one in seen.values()}
 
 
 def test_the_user_is_the_one_that_the_operator_has_named(app: Flask, found: Callable[..., dict[str, Any]]) -> None:
     import pwd
 
     account = pwd.getpwnam(app.extensions["keyturn"].settings.lfx_user)
-    seen = found("import os", "found.update(uid=os.getresuid(), gid=os.getresgid(), groups=os.getgroups())",
-                 "found['caps'] = 0")  # fmt: skip
+    seen = found("import os", "found.update(uid=os.getresuid(), gid=os.getresgid(), groups=os.getgroups())")
     assert seen["uid"] == [account.pw_uid] * 3
     assert seen["gid"] == [account.pw_gid] * 3
     assert seen["groups"] in ([], [account.pw_gid])
@@ -239,7 +241,6 @@ def test_who_the_owner_is_does_not_arrive(app: Flask, mine: Api, found: Callable
     seen = found("found['user'] = str(self.user_id)")
     assert seen["user"] == "00000000-0000-0000-0000-000000000000"
     assert mine.user_id != seen["user"]
-    assert User.__tablename__ == "user"
 
 
 def test_too_much_memory_is_a_failure_of_that_run(refusal: Callable[..., tuple[int, str]]) -> None:
@@ -258,7 +259,7 @@ def test_an_endless_loop_ends_with_the_runs_time(start: Callable[..., Flask], ap
 
 
 def test_a_flood_of_output_is_cut_off(refusal: Callable[..., tuple[int, str]]) -> None:
-    status, text = refusal("return Message(text='x' * 50_000_000)")
+    status, text = refusal("return Message(text='x' * 5_000_000)")
     assert (status, text) == (500, f"The run put out more than {MEGABYTE} bytes.")
 
 
@@ -279,17 +280,12 @@ def test_nothing_that_a_run_prints_gets_into_the_log(
 @pytest.mark.parametrize(
     "code",
     ["import os; os._exit(0)", "import os; os._exit(7)", "import os; os.kill(os.getpid(), 11)",
-     "import ctypes; ctypes.string_at(0)", "import os; os.abort()",
-     "import sys; sys.setrecursionlimit(10**9); f = lambda n: f(n + 1) + f(n); f(0)"],
+     "import ctypes; ctypes.string_at(0)", "import os; os.abort()"],
 )  # fmt: skip
 def test_a_crash_is_a_clean_failure(refusal: Callable[..., tuple[int, str]], code: str) -> None:
     status, text = refusal(code)
     assert status == 500
-    assert text in (
-        "The process that ran this flow ended unexpectedly.",
-        "The run needed more memory than it may use.",
-        "Error building Component Escape Probe: The component failed (RecursionError).",
-    )
+    assert text == "The process that ran this flow ended unexpectedly."
 
 
 @pytest.mark.parametrize("line", ["[]", '{"end": 1}', '{"end": {"outputs": [1]}}', "nonsense", "[" * 100_000])
@@ -319,8 +315,8 @@ def test_no_run_sees_what_another_has_left(found: Callable[..., dict[str, Any]],
     store(mine, lfx.probe(left, "found['left'] = True"), "first")
     assert text_of(mine.post("/run/first", json={"input_value": "x"}))
     seen = found("import builtins, os; found['left'] = hasattr(builtins, 'left')",
-                 "found['files'] = os.listdir(os.environ['HOME'])")  # fmt: skip
-    assert seen == {"left": False, "files": []}
+                 "found['file'] = os.path.exists(os.path.join(os.environ['HOME'], 'left'))")  # fmt: skip
+    assert seen == {"left": False, "file": False}
 
 
 def test_runs_go_on_side_by_side_and_one_too_many_is_told_to_come_back(app: Flask, mine: Api) -> None:

@@ -61,8 +61,10 @@ def place() -> tuple[Path, str]:
 def _nobody_can_run(python: Path) -> bool:
     nobody = pwd.getpwnam("nobody")
     try:
-        done = subprocess.run([python, "-I", "-c", "import lfx"], user=nobody.pw_uid, group=nobody.pw_gid,
-                              extra_groups=(), env={}, cwd="/", capture_output=True, timeout=120, check=False)  # fmt: skip
+        done = subprocess.run(
+            [python, "-I", "-c", "import lfx"], user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=(), env={},
+            cwd="/", capture_output=True, timeout=120, check=False,
+        )  # fmt: skip
     except OSError:
         return False
     return done.returncode == 0
@@ -75,9 +77,8 @@ def _open_copy(python: Path) -> Path | None:
     packages = next((python.parents[1] / "lib").glob("python*/site-packages"))
     if not system.exists():
         return None
-    made = subprocess.run(
-        [system, "-m", "venv", "--without-pip", folder], capture_output=True, timeout=120, check=False
-    )
+    command = [system, "-m", "venv", "--without-pip", folder]
+    made = subprocess.run(command, capture_output=True, timeout=120, check=False)
     if made.returncode != 0:
         return None
     (folder / "lib" / packages.parent.name / "site-packages" / "lfx.pth").write_text(f"{packages}\n")
@@ -121,7 +122,7 @@ def probe(*lines: str) -> Json:
     return {
         "nodes": [start, middle, end],
         "edges": [
-            flows.edge(start["id"], "message", middle["id"], "input_value"),
-            flows.edge(middle["id"], "text", end["id"], "input_value"),
+            flows.edge(start, "message", middle, "input_value"),
+            flows.edge(middle, "text", end, "input_value"),
         ],
     }

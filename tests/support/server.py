@@ -42,6 +42,10 @@ class Process:
         self._reader.start()
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         with self._changed:
             return "".join(self._lines)

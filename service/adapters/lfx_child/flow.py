@@ -192,11 +192,10 @@ def _watch(tell: Tell, *, traced: bool) -> None:
         began = time.monotonic()
         try:
             result = await build(self, *positional, **named)
-        except MemoryError:
+        except (MemoryError, Failed, asyncio.CancelledError):
             raise
-        except Exception as error:
-            if isinstance(error, Failed):
-                raise
+        # SystemExit and what libraries in other languages panic with are failures of the component, too.
+        except BaseException as error:
             raise Failed(self.id, error) from error
         if traced:
             tell({"step": [self.id, time.monotonic() - began]})
