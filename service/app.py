@@ -274,6 +274,7 @@ def lfx_executor(settings: Settings) -> LfxExecutor | None:
         ports=settings.lfx_ports,
         memory=settings.lfx_memory_mb * 1024 * 1024,
         seconds=settings.run_timeout,
+        hosts=settings.web_allowed_hosts,
         allow_code=settings.allow_custom_components,
     )
     return LfxExecutor(fence, most=settings.lfx_max_runs, most_bytes=settings.lfx_max_output_bytes)

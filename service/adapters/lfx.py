@@ -127,7 +127,8 @@ class _Conversation:
             RunTimedOut: it took too long.
             RunCancelled: ``interrupt`` was called.
         """
-        rest, size = b"", 0
+        pieces: list[bytes] = []
+        size = 0
         while True:
             piece = self._next()
             size += len(piece)
@@ -135,7 +136,11 @@ class _Conversation:
                 raise EngineFailed(f"The run put out more than {self._most} bytes.")
             if not piece:
                 self._raise_how_it_ended()
-            *complete, rest = (rest + piece).split(b"\n")
+            pieces.append(piece)
+            if b"\n" not in piece:
+                continue
+            *complete, rest = b"".join(pieces).split(b"\n")
+            pieces = [rest]
             for text in complete:
                 line = _read(text)
                 yield line

@@ -48,6 +48,7 @@ class Fence:
         memory: bytes of address space of a run, beyond what lfx itself takes.
         seconds: that a run may take, by the clock and of the processor.
         file: bytes of the largest file that a run may write.
+        hosts: that lfx's own components may reach although they are not public.
         allow_code: components run what the flow's JSON brings as their source.
     """
 
@@ -57,6 +58,7 @@ class Fence:
     memory: int = 1024 * 1024 * 1024
     seconds: float = 300.0
     file: int = 100_000_000
+    hosts: tuple[str, ...] = ()
     allow_code: bool = False
 
     def environment(self) -> dict[str, str]:
@@ -70,6 +72,8 @@ class Fence:
             "LANGFLOW_FALLBACK_TO_ENV_VAR": "false",
             # Landlock restricts it; lfx's own rule would refuse the copies of uploads as well.
             "LANGFLOW_RESTRICT_LOCAL_FILE_ACCESS": "false",
+            "LANGFLOW_SSRF_PROTECTION_ENABLED": "true",
+            "LANGFLOW_SSRF_ALLOWED_HOSTS": ",".join(self.hosts),
             "LANGFLOW_ALLOW_CUSTOM_COMPONENTS": str(self.allow_code).lower(),
             "LANGFLOW_BLOCK_CODE_INTERPRETER_COMPONENTS": str(not self.allow_code).lower(),
             "OMP_NUM_THREADS": "1",
@@ -112,8 +116,13 @@ class Forker:
         #: Where its runs have their folders.
         self.folder = Path(tempfile.mkdtemp(prefix="keyturn-lfx-"))
         self._control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with other:
-            self._process = self._started(other)
+        try:
+            with other:
+                self._process = self._started(other)
+        except BaseException:
+            self._control.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
         try:
             ready = self._first_words()
         except BaseException:
@@ -198,7 +207,6 @@ class Forker:
                     start_new_session=True, **whom,
                 )  # fmt: skip
         except OSError as error:
-            shutil.rmtree(self.folder, ignore_errors=True)
             log.error("lfx could not be started: %s", type(error).__name__)
             raise EngineFailed(EngineFailed.NOT_STARTED) from None
         finally:

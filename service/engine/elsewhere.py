@@ -239,9 +239,13 @@ class ElsewhereBound:
         self, lines: Generator[Mapping[str, Any], None, None], order: Json, context: RunContext
     ) -> Generator[Event, None, None]:
         names = {node.id: node.display_name for node in self._flow.graph.nodes}
+        stored, most = 0, self._flow.limits.max_steps
         try:
             for line in lines:
                 if "store" in line and context.history is not None:
+                    stored += 1
+                    if stored > most:
+                        raise RunTooLarge(f"The run stored more than {most} messages.")
                     context.history.add(hearsay.message(line["store"], order["session_id"], order["run_id"]))
                 elif "event" in line and order["stream"] and line["event"] in ("add_message", "token"):
                     yield Event(line["event"], hearsay.event_data(line.get("data")))

@@ -94,7 +94,8 @@ def test_the_environment_holds_nothing_of_the_servers(
     assert set(seen) == {
         "PATH", "LANG", "HOME", "TMPDIR", "DO_NOT_TRACK", "LANGFLOW_DO_NOT_TRACK", "LANGFLOW_LOG_LEVEL",
         "LANGFLOW_FALLBACK_TO_ENV_VAR", "LANGFLOW_RESTRICT_LOCAL_FILE_ACCESS", "LANGFLOW_ALLOW_CUSTOM_COMPONENTS",
-        "LANGFLOW_BLOCK_CODE_INTERPRETER_COMPONENTS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_ARENA_MAX",
+        "LANGFLOW_BLOCK_CODE_INTERPRETER_COMPONENTS", "LANGFLOW_SSRF_PROTECTION_ENABLED",
+        "LANGFLOW_SSRF_ALLOWED_HOSTS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_ARENA_MAX",
     }  # fmt: skip
     assert SECRET not in str(seen)
 
@@ -347,3 +348,18 @@ def test_lfx_is_started_again_when_it_has_been_killed(app: Flask, mine: Api) -> 
     os.kill(app.extensions["keyturn"].lfx.forker.pid, 9)
     until(lambda: app.extensions["keyturn"].lfx.forker, lambda one: one is None, 30)
     assert text_of(mine.post("/run/flow", json={"input_value": "x"}))
+
+
+def test_only_the_ports_that_the_operator_lists_are_reached(start: Callable[..., Flask]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as open_door, socket.create_server(("127.0.0.1", 0)) as shut_door:
+        port, other = open_door.getsockname()[1], shut_door.getsockname()[1]
+        api = Api.of_superuser(start(allow_custom_components=True, lfx_ports=(port,)))
+        store(api, lfx.probe("import socket", TRY, f"""
+attempt("listed", lambda: socket.create_connection(("127.0.0.1", {port}), 30).close())
+attempt("other", lambda: socket.create_connection(("127.0.0.1", {other}), 30).close())
+attempt("server", lambda: socket.create_server(("127.0.0.1", 0)))
+attempt("unix", lambda: socket.socket(socket.AF_UNIX))
+"""))  # fmt: skip
+        seen = json.loads(text_of(api.post("/run/flow", json={"input_value": "x"})))
+    assert seen.pop("listed") == "None"
+    assert set(seen.values()) == {"refused: PermissionError"}
