@@ -244,3 +244,9 @@ def test_a_known_flow_stays_embedded_and_an_unknown_one_goes_elsewhere(
     for data in (flows.echo(), strange()):
         list(either.compile(data).bind({}).run(RunSpec(FLOW_ID, "s", RunInput("hi")), {}))
     assert [len(order["flow"]["nodes"]) for order in stranger.orders] == [3]
+
+
+def test_every_flow_goes_elsewhere_where_the_operator_wants_it(engine: ElsewhereEngine, stranger: Stranger) -> None:
+    either = EitherEngine(EmbeddedEngine(Outside(NoModels())), engine, always_elsewhere=True)
+    list(either.compile(flows.echo()).bind({}).run(RunSpec(FLOW_ID, "s", RunInput("hi")), {}))
+    assert len(stranger.orders) == 1

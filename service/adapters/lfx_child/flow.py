@@ -25,6 +25,7 @@ Tell = Callable[[Json], None]
 
 #: Whoever owns the flow: lfx wants an id before it keeps messages, and nobody's name belongs here.
 _NOBODY = str(uuid.UUID(int=0))
+_BUILD = Vertex.build
 _SHOWN = ("add_message", "token")
 
 
@@ -46,6 +47,20 @@ def run(order: Json, stock: Stock, tell: Tell, folder: Path) -> None:
         tell({"failed": {"kind": "component", "node": failure.node, **_described(failure.error)}})
     except Exception as error:
         tell({"failed": {"kind": "flow", **_described(error)}})
+
+
+def warm_up(stock: Stock, folder: Path) -> None:
+    """Run a chat of lfx's own components once, so that what lfx loads late is there before anybody waits for it."""
+    start, end = stock.node("ChatInput", "in"), stock.node("ChatOutput", "out")
+    source = {"dataType": "ChatInput", "id": "in", "name": "message", "output_types": ["Message"]}
+    target = {"fieldName": "input_value", "id": "out", "inputTypes": ["Message"], "type": "other"}
+    edge = {"id": "e", "source": "in", "target": "out", "data": {"sourceHandle": source, "targetHandle": target}}
+    order: Json = {
+        "flow": {"nodes": [start, end], "edges": [edge]}, "flow_id": _NOBODY, "session_id": _NOBODY,
+        "run_id": _NOBODY, "input": {"value": "hello", "type": "chat", "components": []}, "output_type": "chat",
+        "outputs": None, "stream": True, "trace": False, "history": [], "files": {}, "allow_code": False,
+    }  # fmt: skip
+    run(order, stock, lambda _: None, folder)
 
 
 async def _answer(order: Json, stock: Stock, tell: Tell, folder: Path) -> Json:
@@ -186,12 +201,11 @@ def _remember(order: Json, tell: Tell) -> None:
 
 def _watch(tell: Tell, *, traced: bool) -> None:
     """Have each component's time told, and its failures carry its id."""
-    build = Vertex.build
 
     async def watched(self: Vertex, *positional: Any, **named: Any) -> Any:
         began = time.monotonic()
         try:
-            result = await build(self, *positional, **named)
+            result = await _BUILD(self, *positional, **named)
         except (MemoryError, Failed, asyncio.CancelledError):
             raise
         # SystemExit and what libraries in other languages panic with are failures of the component, too.

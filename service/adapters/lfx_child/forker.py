@@ -172,7 +172,9 @@ def main() -> None:
 
     prewarm_core_imports()
     stock = Stock()
-    import service.adapters.lfx_child.flow  # noqa: F401 - before the fork, so that no run pays for it
+    from service.adapters.lfx_child.flow import warm_up
+
+    warm_up(stock, place)
 
     ready = {"names": sorted(stock.names), "that_run_code": sorted(stock.that_run_code)}
     gc.collect()

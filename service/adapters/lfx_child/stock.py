@@ -55,6 +55,11 @@ class Stock:
         body["outputs"] = [{**outputs.get(output.get("name"), {}), **output} for output in body["outputs"]]
         body["base_classes"] = body["base_classes"] or list(own["base_classes"])
 
+    def node(self, kind: str, node_id: str) -> Json:
+        """Make a node as lfx has it, with nothing set."""
+        body = copy.deepcopy(self._bodies[kind])
+        return {"id": node_id, "type": "genericNode", "data": {"id": node_id, "type": kind, "node": body}}
+
     def name(self, kind: str) -> str:
         """Return lfx's own name for a type."""
         return str(self.names[kind])
