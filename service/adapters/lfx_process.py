@@ -112,7 +112,7 @@ class Forker:
         self._fence = fence
         self._lock = threading.Lock()
         self._children: dict[str, Child] = {}
-        self._is_over = False
+        self._is_over = self._is_closing = False
         #: Where its runs have their folders.
         self.folder = Path(tempfile.mkdtemp(prefix="keyturn-lfx-"))
         self._control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -179,7 +179,7 @@ class Forker:
 
     def close(self) -> None:
         """End it with all its runs, and remove its folder."""
-        self._is_over = True
+        self._is_over = self._is_closing = True
         with suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
         try:
@@ -244,6 +244,10 @@ class Forker:
             left = list(self._children.values())
         for child in left:
             self._forget(child, None)
+        if not self._is_closing:
+            # It was killed, so nobody else removes what its runs have written.
+            self._process.wait()
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _forget(self, child: Child, status: int | None) -> None:
         with self._lock:
