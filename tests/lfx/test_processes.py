@@ -35,7 +35,7 @@ class Place:
                                headers=self.headers, stream=True, timeout=120)  # fmt: skip
         assert answer.status_code == 200, answer.text
         lines = answer.iter_lines()
-        assert next(lines)
+        assert next(line for line in lines if line)  # empty ones come while lfx is started
         return answer, lines
 
     def run(self, name: str) -> requests.Response:

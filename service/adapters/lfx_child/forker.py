@@ -170,7 +170,7 @@ def main() -> None:
 
     from service.adapters.lfx_child.stock import Stock
 
-    prewarm_core_imports()
+    prewarm_core_imports(warmup_run=False)
     stock = Stock()
     from service.adapters.lfx_child.flow import warm_up
 
