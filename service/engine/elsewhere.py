@@ -248,7 +248,7 @@ class ElsewhereBound:
                         raise RunTooLarge(f"The run stored more than {most} messages.")
                     context.history.add(hearsay.message(line["store"], order["session_id"], order["run_id"]))
                 elif "event" in line and order["stream"] and line["event"] in ("add_message", "token"):
-                    yield Event(line["event"], hearsay.event_data(line.get("data")))
+                    yield Event(line["event"], hearsay.event_data(line["event"], line.get("data")))
                 elif "step" in line and context.trace is not None:
                     step = hearsay.seconds(line["step"])
                     if step is not None and step[0] in names:

@@ -63,11 +63,11 @@ def _result(said: object) -> Json:
     shown = {name: _mapping(value) for name, value in _mapping(told.get("outputs")).items()}
     messages = told.get("messages")
     return {
-        "results": _mapping(told.get("results")),
+        "results": {name: _value(value) for name, value in _mapping(told.get("results")).items()},
         "artifacts": _mapping(told.get("artifacts")),
         "outputs": {n: {**v, "message": v.get("message"), "type": _text(v.get("type"))} for n, v in shown.items()},
         "logs": _mapping(told.get("logs")),
-        "messages": [_mapping(one) for one in messages] if isinstance(messages, list) else [],
+        "messages": [{**_mapping(one), "message": _mapping(one).get("message")} for one in _list(messages)],
         "timedelta": None,
         "duration": None,
         "component_display_name": _text(told.get("component_display_name")),
@@ -88,7 +88,7 @@ def usage(said: object) -> TokenUsage | None:
 def message(said: object, session_id: str, run_id: str) -> StoredMessage:
     """A message that a run wants to be kept."""
     told = _mapping(said)
-    files, blocks, metadata = told.get("files"), told.get("content_blocks"), told.get("session_metadata")
+    metadata = told.get("session_metadata")
     return StoredMessage(
         id=_id(told.get("id")),
         session_id=_text(told.get("session_id")) or session_id,
@@ -97,17 +97,26 @@ def message(said: object, session_id: str, run_id: str) -> StoredMessage:
         sender_name=_text(told.get("sender_name")),
         time=_time(told.get("timestamp")),
         context_id=_text(told.get("context_id")),
-        files=tuple(map(_text, files)) if isinstance(files, list) else (),
+        files=tuple(map(_text, _list(told.get("files")))),
         properties=_mapping(told.get("properties")),
-        content_blocks=[one for one in blocks if isinstance(one, dict)] if isinstance(blocks, list) else (),
+        content_blocks=_blocks(told),
         session_metadata=metadata if isinstance(metadata, dict) else {"graph_run_id": run_id},
         run_id=run_id,
     )
 
 
-def event_data(said: object) -> Json:
-    """The data of an event that is shown while a run goes on."""
-    return _mapping(said)
+def event_data(name: str, said: object) -> Json:
+    """The data of a ``token`` or an ``add_message``, which are shown while a run goes on."""
+    told = _mapping(said)
+    told |= {"id": _text(told.get("id"))}
+    if name == "token":
+        return told | {"chunk": _text(told.get("chunk"))}
+    looks = _mapping(told.get("properties"))
+    return told | {
+        "text": _text(told.get("text")),
+        "properties": looks | {"state": _text(looks.get("state")) or "complete"},
+        "content_blocks": _blocks(told),
+    }
 
 
 def seconds(said: object) -> tuple[str, float] | None:
@@ -115,6 +124,21 @@ def seconds(said: object) -> tuple[str, float] | None:
     if isinstance(said, list) and len(said) == 2 and isinstance(said[0], str) and isinstance(said[1], float):
         return said[0], said[1]
     return None
+
+
+def _value(value: object) -> object:
+    """One result; what has a text is taken for a message everywhere, so it has to have the rest of one, too."""
+    if not isinstance(value, dict) or not isinstance(value.get("text"), str):
+        return value
+    return {**value, "data": _mapping(value.get("data")), "content_blocks": _blocks(value)}
+
+
+def _blocks(message: Mapping[str, object]) -> list[Json]:
+    return [one for one in _list(message.get("content_blocks")) if isinstance(one, dict)]
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _mapping(value: object) -> Json:

@@ -220,6 +220,14 @@ def test_events_are_shown_in_a_stream_only(run: Callable[..., list[Event]], stra
     assert [event.name for event in run(strange())] == ["end"]
 
 
+def test_an_event_has_all_keys_that_streams_are_made_of(run: Callable[..., list[Event]], stranger: Stranger) -> None:
+    odd = {"content_blocks": 1, "properties": [], "text": {}}
+    stranger.says = [{"event": "token", "data": 1}, {"event": "add_message", "data": odd}, END]
+    token, message, _ = run(strange(), stream=True)
+    assert token.data == {"id": "", "chunk": ""}
+    assert message.data == {"id": "", "text": "", "properties": {"state": "complete"}, "content_blocks": []}
+
+
 @pytest.mark.parametrize(
     "end", [1, None, {}, {"outputs": 1}, {"outputs": [1]}, {"outputs": [{"outputs": {"a": 1}}]}], ids=str
 )
@@ -230,11 +238,13 @@ def test_results_that_are_none_are_a_failure(run: Callable[..., list[Event]], st
 
 
 def test_a_result_has_all_keys_that_answers_are_made_of(run: Callable[..., list[Event]], stranger: Stranger) -> None:
-    stranger.says = [{"end": {"outputs": [{"outputs": [{"outputs": {"message": 1}, "messages": "x"}]}]}}]
+    told = {"outputs": {"message": 1}, "messages": [1], "results": {"message": {"text": "x", "content_blocks": [1]}}}
+    stranger.says = [{"end": {"outputs": [{"outputs": [told]}]}}]
     [event] = run(strange())
     [result] = event.data["outputs"][0]["outputs"]  # type: ignore[index]
     assert result["outputs"] == {"message": {"message": None, "type": ""}}
-    assert (result["messages"], result["component_id"], result["results"]) == ([], "", {})
+    assert result["results"] == {"message": {"text": "x", "data": {}, "content_blocks": []}}
+    assert (result["messages"], result["component_id"]) == ([{"message": None}], "")
 
 
 def test_a_known_flow_stays_embedded_and_an_unknown_one_goes_elsewhere(

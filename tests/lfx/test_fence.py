@@ -205,6 +205,26 @@ attempt("session", os.setsid)
     assert set(seen.values()) == {"refused: PermissionError"}
 
 
+def test_threads_come_to_an_end(app: Flask, found: Callable[..., dict[str, Any]]) -> None:
+    seen = found(
+        "import threading",
+        """
+threading.stack_size(65536)
+go_on, found["started"] = threading.Event(), 0
+try:
+    for _ in range(2000):
+        threading.Thread(target=go_on.wait, daemon=True).start()
+        found["started"] += 1
+except RuntimeError:
+    pass
+go_on.set()
+""",
+    )
+    # The kernel does not count the threads of root, for whom memory is the only limit.
+    most = 2000 if app.extensions["keyturn"].settings.lfx_user == "root" else 256
+    assert 0 < seen["started"] <= most
+
+
 def test_signals_reach_nobody_else(found: Callable[..., dict[str, Any]]) -> None:
     seen = found("import os", TRY, f"""
 for pid in (os.getppid(), {os.getpid()}, -1, 0, 1):

@@ -15,6 +15,7 @@ import signal
 import struct
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from service.adapters.lfx_child.seccomp import AUDIT_ARCH, program
@@ -24,6 +25,7 @@ _SECCOMP_MODE_FILTER = 2
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 _CAPSET = {"x86_64": 126, "aarch64": 91}
 _LAST_CAPABILITY = 63
+_MOST_THREADS = 256
 
 #: Rights of Landlock on files: 13 in its first version, one more in each of 2, 3 and 5.
 _READ_RIGHTS = 1 << 0 | 1 << 2 | 1 << 3  # execute, read a file, list a folder; execute is what loads libraries
@@ -94,10 +96,22 @@ def _limit(memory: int, seconds: int, file: int) -> None:
         (resource.RLIMIT_FSIZE, file),
         (resource.RLIMIT_NOFILE, 256),
         (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_NPROC, _tasks_of(os.getuid()) + _MOST_THREADS),
     ):
         resource.setrlimit(kind, (most, most))
     # The first ends it with SIGXCPU, which can be told apart; the second cannot be caught.
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 2))
+
+
+def _tasks_of(user: int) -> int:
+    """How many threads a user has on this machine: the kernel counts all of them against one limit."""
+    count = 0
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with suppress(OSError):  # it has just ended
+                facts = dict(line.split(":", 1) for line in Path(entry.path, "status").read_text().splitlines())
+                count += int(facts["Threads"]) if int(facts["Uid"].split()[0]) == user else 0
+    return count
 
 
 def _prctl(option: int, value: int) -> None:
