@@ -8,8 +8,9 @@ GOLDEN := .golden
 SUPPLY := .supply
 LOCK := docs/deployment/requirements.txt
 BUILD_LOCK := docs/deployment/build-requirements.txt
+LFX := .lfx
 
-.PHONY: run test check bench bench-engine bench-keys soak golden starters langflow-fixtures screenshots
+.PHONY: run test check bench bench-engine bench-keys bench-lfx soak lfx golden starters langflow-fixtures screenshots
 .PHONY: lock locked sbom audit clean
 
 run: $(VENV)/.run
@@ -47,6 +48,19 @@ screenshots: $(VENV)/.test
 # The engine beside lfx, Langflow's own executor; needs a network the first time.
 bench-engine: $(VENV)/.test $(GOLDEN)/.made
 	$(BIN)/python -m benchmarks.engine $(GOLDEN)
+
+# What a run costs that goes to lfx in a process of its own.
+bench-lfx: $(VENV)/.test
+	$(BIN)/python -m benchmarks.lfx
+
+# An environment with lfx, Langflow's own executor, for flows that the embedded engine cannot run: docs/lfx.md.
+lfx: $(LFX)/.made
+	@echo "KEYTURN_LFX_PYTHON=$(abspath $(LFX))/bin/python"
+
+$(LFX)/.made:
+	test -x $(LFX)/bin/python || $(PYTHON) -m venv $(LFX)
+	$(LFX)/bin/python -m pip install --quiet --disable-pip-version-check lfx==1.13.0
+	@touch $@
 
 # Record again what Langflow's own executor answers; needs a network, and an environment of its own.
 golden: $(GOLDEN)/.made

@@ -17,9 +17,12 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
 
 from service import __version__, boot, memory, stopping
+from service.adapters import lfx_setup
 from service.adapters.housekeeper import Housekeeper
 from service.adapters.job_runner import Workshop
 from service.adapters.key_cache import CommitCache, NoCache
+from service.adapters.lfx import LfxExecutor
+from service.adapters.lfx_process import Fence
 from service.adapters.limits import LocalLimits, SharedLimits
 from service.adapters.limits_database import DatabaseLimits
 from service.adapters.mcp_calls import OpenCalls
@@ -35,11 +38,12 @@ from service.background import background
 from service.domain.accounts import Lifetimes
 from service.domain.mcp_shapes import Shapes
 from service.domain.policy import Era, Policy
-from service.domain.ports import LimitStore, RunSink, Snapshots, Vault
+from service.domain.ports import FlowEngine, LimitStore, RunSink, Snapshots, Vault
 from service.domain.runs import FlowRunner
 from service.domain.sign_in import SignInLimits
 from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.component import Services as SearchServices
+from service.engine.elsewhere import EitherEngine, ElsewhereEngine
 from service.http import bodies, cors, db, errors, metrics, pages, policy, request_log
 from service.http.api import (
     audit,
@@ -190,9 +194,10 @@ def _services(
     models = model_providers(settings)
     limits = limits_of_keys(settings, engine, given)
     run_limits = limits.of(settings.run_limit_when_away)
+    lfx = lfx_executor(settings)
     runner = flow_runner(
         settings, engine, vault, models=models, snapshots=snapshots, messages=messages,
-        run_log=metrics.CountedRuns(run_log, meter),
+        run_log=metrics.CountedRuns(run_log, meter), lfx=lfx,
     )  # fmt: skip
     return db.Services(
         settings=settings,
@@ -220,6 +225,7 @@ def _services(
         usage=UsageCounter(engine),
         messages=messages,
         models=models,
+        lfx=lfx,
         runner=runner,
         jobs=background(settings, Workshop(engine, runner, vault, run_limits, settings.run_timeout, now)),
         run_log=run_log,
@@ -251,11 +257,11 @@ def model_providers(settings: Settings) -> Providers:
 def flow_runner(
     settings: Settings, engine: Engine, vault: Vault, *, models: Providers | None = None,
     snapshots: Snapshots | None = None, messages: MessageWriter | None = None,
-    run_log: RunSink | None = None,
+    run_log: RunSink | None = None, lfx: LfxExecutor | None = None,
 ) -> FlowRunner:  # fmt: skip
     """What runs flows, and explains what they need; commands on the console leave out what only a server has."""
     return FlowRunner(
-        EmbeddedEngine(_outside(settings, models or model_providers(settings)), _limits(settings)),
+        _engine(settings, models or model_providers(settings), lfx),
         vault,
         snapshots or NoCache(),
         settings.environment if settings.fallback_to_env_var else {},
@@ -265,6 +271,40 @@ def flow_runner(
         max_depth=settings.max_subflow_depth,
         finished=run_log,
     )
+
+
+def _engine(settings: Settings, models: Providers, lfx: LfxExecutor | None) -> FlowEngine:
+    outside, limits = _outside(settings, models), _limits(settings)
+    embedded = EmbeddedEngine(outside, limits)
+    executor = lfx or lfx_executor(settings)
+    if executor is None:
+        return embedded
+    always = settings.flow_engine == "lfx"
+    who = "lfx does not have" if always else "the embedded engine or lfx does not have"
+    return EitherEngine(embedded, ElsewhereEngine(executor, outside, limits, who), always_elsewhere=always)
+
+
+def lfx_executor(settings: Settings) -> LfxExecutor | None:
+    """Langflow's own executor, where the operator has named an environment with it; it starts when it is needed.
+
+    Raises:
+        BootError: it could not be used.
+    """
+    if settings.flow_engine == "embedded" or settings.lfx_python is None:
+        return None
+    problem = lfx_setup.problem(settings.lfx_python, settings.lfx_user, settings.lfx_ports)
+    if problem:
+        raise boot.BootError(problem)
+    fence = Fence(
+        settings.lfx_python,
+        user=settings.lfx_user,
+        ports=settings.lfx_ports,
+        memory=settings.lfx_memory_mb * 1024 * 1024,
+        seconds=settings.run_timeout,
+        hosts=settings.web_allowed_hosts,
+        allow_code=settings.allow_custom_components,
+    )
+    return LfxExecutor(fence, most=settings.lfx_max_runs, most_bytes=settings.lfx_max_output_bytes)
 
 
 def limits_of_keys(settings: Settings, engine: Engine, now: Callable[[], datetime] | None = None) -> SharedLimits:

@@ -217,6 +217,16 @@ class Settings:
     max_parallel_runs: int = 1000
     heartbeat_seconds: float = 15.0
 
+    flow_engine: Literal["auto", "embedded", "lfx"] = "auto"
+    lfx_python: Path | None = None
+    lfx_user: str = "nobody"
+    #: None: all of them.
+    lfx_ports: tuple[int, ...] | None = ()
+    lfx_memory_mb: int = 1024
+    lfx_max_runs: int = 4
+    lfx_max_output_bytes: int = 20_000_000
+    allow_custom_components: bool = False
+
     broker_url: str = field(default="", repr=False)
     broker_queue: str = "keyturn"
     job_concurrency: int = 8
@@ -316,6 +326,11 @@ class Settings:
                 "KEYTURN_SOCKET is reached through a proxy alone, and without KEYTURN_TRUSTED_PROXIES all callers "
                 "have one address: set KEYTURN_TRUSTED_PROXIES=1"
             )
+        if self.flow_engine == "lfx" and self.lfx_python is None:
+            yield (
+                "LANGFLOW_FLOW_ENGINE=lfx needs KEYTURN_LFX_PYTHON, the interpreter of an environment that has lfx: "
+                "see docs/lfx.md, or set LANGFLOW_FLOW_ENGINE=auto"
+            )
         if self.superuser_password == "langflow":  # noqa: S105 - the well-known default that is refused # nosec B105
             yield ("LANGFLOW_SUPERUSER_PASSWORD is Langflow's old default, which everybody knows: choose another one")
 
@@ -388,7 +403,7 @@ class _Reader:
 
     def fields(self) -> dict[str, Any]:
         fields = self._accounts() | self._tokens() | self._keys() | self._mcp() | self._server() | self._flows()
-        fields |= self._jobs()
+        fields |= self._jobs() | self._lfx()
         config_dir = self.env.path("LANGFLOW_CONFIG_DIR", None) or user_data_path("keyturn")
         fields["config_dir"] = config_dir.expanduser().absolute()
         fields["database_url"] = self._database_url(fields["config_dir"])
@@ -587,6 +602,31 @@ class _Reader:
             "job_max_waiting": self._positive("KEYTURN_JOB_MAX_WAITING", 1000),
             "job_max_result_bytes": self._positive("KEYTURN_JOB_MAX_RESULT_BYTES", 10_000_000),
         }
+
+    def _lfx(self) -> dict[str, Any]:
+        env = self.env
+        python = env.path("KEYTURN_LFX_PYTHON", None)
+        return {
+            "flow_engine": self._one_of("LANGFLOW_FLOW_ENGINE", "auto", ("auto", "embedded", "lfx")),
+            # Not resolved: an environment's interpreter is a link, and the link is what finds the environment.
+            "lfx_python": python.expanduser().absolute() if python is not None else None,
+            "lfx_user": env.str("KEYTURN_LFX_USER", "nobody"),
+            "lfx_ports": self._ports("KEYTURN_LFX_PORTS"),
+            "lfx_memory_mb": self._positive("KEYTURN_LFX_MEMORY_MB", 1024, 1_000_000, least=64),
+            "lfx_max_runs": self._positive("KEYTURN_LFX_MAX_RUNS", 4, 1000),
+            "lfx_max_output_bytes": self._positive("KEYTURN_LFX_MAX_OUTPUT_BYTES", 20_000_000),
+            "allow_custom_components": env.bool("LANGFLOW_ALLOW_CUSTOM_COMPONENTS", False),
+        }
+
+    def _ports(self, name: str) -> tuple[int, ...] | None:
+        """Numbers of ports; ``all`` is None."""
+        texts = self._names(name)
+        if texts == ["all"]:
+            return None
+        if not all(text.isdecimal() and 1 <= int(text) <= 65_535 for text in texts):
+            self.problems.append(f"{name} is a list of TCP ports such as 443,80, or all; leave it empty for none")
+            return ()
+        return tuple(map(int, texts))
 
     def _default_model(self) -> str | None:
         """``Provider/model`` for nodes that name none."""

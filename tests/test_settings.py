@@ -118,6 +118,7 @@ def test_each_problem_is_one_line(read: Read) -> None:
         {"LANGFLOW_REFRESH_SAME_SITE": "none", "LANGFLOW_REFRESH_SECURE": "false"},
         {"LANGFLOW_SUPERUSER_PASSWORD": "langflow"},
         {"KEYTURN_SOCKET": "/run/keyturn/http.sock"},
+        {"LANGFLOW_FLOW_ENGINE": "lfx"},
     ],
     ids=str,
 )
@@ -193,6 +194,11 @@ VALUES = {
     "KEYTURN_METRICS": "127.0.0.1:9090",
     "LANGFLOW_VARIABLES_TO_GET_FROM_ENVIRONMENT": "MINE",
     "LANGFLOW_TWEAKS_POLICY": "declared",
+    "LANGFLOW_FLOW_ENGINE": "embedded",
+    "KEYTURN_LFX_PYTHON": "/opt/lfx/bin/python",
+    "KEYTURN_LFX_USER": "lfx",
+    "KEYTURN_LFX_PORTS": "443,80",
+    "KEYTURN_LFX_MEMORY_MB": "512",
     "LANGFLOW_API_KEY_SOURCE": "db",
     "KEYTURN_OPENAI_BASE_URL": "https://models.example/v1",
     "KEYTURN_MODEL_BASE_URLS": "https://models.example/v1",
@@ -342,3 +348,13 @@ def test_a_public_address_is_a_whole_one_without_a_secret(read: Read, address: s
 
 def test_a_public_address_is_told_without_its_last_slash(read: Read) -> None:
     assert read(LANGFLOW_MCP_BASE_URL="https://keyturn.example/mcp/").mcp_base_url == "https://keyturn.example/mcp"
+
+
+@pytest.mark.parametrize(("text", "ports"), [("", ()), ("443", (443,)), ("443, 80", (443, 80)), ("all", None)])
+def test_ports_of_lfx_are_numbers_or_all_of_them(read: Read, text: str, ports: tuple[int, ...] | None) -> None:
+    assert read(KEYTURN_LFX_PORTS=text).lfx_ports == ports
+
+
+@pytest.mark.parametrize("text", ["https", "0", "70000", "443,all", "-1"])
+def test_what_is_no_port_stops_the_start(read: Read, text: str) -> None:
+    assert problems(read, KEYTURN_LFX_PORTS=text)[0].startswith("KEYTURN_LFX_PORTS is a list of TCP ports")

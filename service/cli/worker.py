@@ -11,7 +11,7 @@ from service import boot
 from service.adapters.job_runner import Workshop
 from service.adapters.messages import MessageWriter
 from service.adapters.run_log import RunLog
-from service.app import flow_runner, limits_of_keys, model_providers
+from service.app import flow_runner, lfx_executor, limits_of_keys, model_providers
 from service.background import celery_of, workers
 from service.boot import BootError
 from service.cli.options import env_file_option, read_settings
@@ -57,7 +57,8 @@ def _work(settings: Settings, grace: float) -> None:
     messages, run_log, models = MessageWriter(engine), RunLog(engine), model_providers(settings)
     limits = limits_of_keys(settings, engine)
     vault, _ = boot.open_vault(settings)
-    flows = flow_runner(settings, engine, vault, models=models, messages=messages, run_log=run_log)
+    lfx = lfx_executor(settings)
+    flows = flow_runner(settings, engine, vault, models=models, messages=messages, run_log=run_log, lfx=lfx)
     run_limits = limits.of(settings.run_limit_when_away)
     carrier, keeper = workers(settings, Workshop(engine, flows, vault, run_limits, settings.run_timeout, _now), grace)
     keeper.awake()
@@ -66,6 +67,8 @@ def _work(settings: Settings, grace: float) -> None:
     finally:
         for one in (keeper, carrier, messages, run_log, models, limits):
             one.close()
+        if lfx is not None:
+            lfx.close()
         engine.dispose()
 
 

@@ -191,13 +191,28 @@ class UnknownComponents(DomainError):
 
     Args:
         names: Langflow type names, for example ``{"AstraDB"}``.
+        who: which engine, with its verb.
+    """
+
+    def __init__(self, names: Iterable[str], who: str = "the embedded engine does not have") -> None:
+        self.names = tuple(sorted(set(names)))
+        super().__init__(
+            f"This flow needs components that {who}: {', '.join(self.names)}. "
+            "Remove or replace them in Langflow and upload the flow again."
+        )
+
+
+class CodeRefused(DomainError):
+    """The flow holds components that would run code of its own, which the operator has not allowed.
+
+    Args:
+        names: Langflow type names.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = tuple(sorted(set(names)))
         super().__init__(
-            f"This flow needs components that the embedded engine does not have: {', '.join(self.names)}. "
-            "Remove or replace them in Langflow and upload the flow again."
+            f"This server does not run components that execute code or programs: {', '.join(self.names)}."
         )
 
 
@@ -268,6 +283,16 @@ class RunCancelled(RunFailed):
 
 class RunTooLarge(RunFailed):
     """The run went over a limit on steps or sizes."""
+
+
+class EngineFailed(RunFailed):
+    """The process that a flow runs in did not come up, or ended before the flow had."""
+
+    NOT_STARTED = "The engine for this flow could not be started. The server's log says why."
+    GONE = "The engine for this flow has just ended. Try again in a moment."
+    CRASHED = "The process that ran this flow ended unexpectedly."
+    NONSENSE = "The process that ran this flow gave an answer that cannot be read."
+    MEMORY = "The run needed more memory than it may use."
 
 
 class JobLost(RunFailed):

@@ -124,6 +124,41 @@ class FlowEngine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Lacking:
+    """Component types that an executor does not have, and those that it has and refuses: they would run code."""
+
+    unknown: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
+
+
+class Executor(Protocol):
+    """Runs flows outside this process, one process for each run."""
+
+    allow_code: bool
+
+    def lacking(self, types: frozenset[str]) -> Lacking:
+        """Look for what of a flow it cannot run.
+
+        Raises:
+            EngineFailed: it could not be started.
+        """
+
+    def run(self, order: Mapping[str, Any], cancellation: Cancellation) -> Generator[Mapping[str, Any], None, None]:
+        """Run a flow and yield what the run says, line by line; the last has ``end`` or ``failed``.
+
+        Nothing in a line can be trusted to have a shape. Closing it ends the run.
+
+        Args:
+            order: the flow, with every value that it needs; see ``engine/elsewhere.py``.
+            cancellation: ends the run.
+
+        Raises:
+            TooBusy: at once, when as many run as may.
+            EngineFailed, RunTimedOut, RunCancelled: while iterating.
+        """
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """A picture for a model: its media type (``image/png``) and its bytes."""
 

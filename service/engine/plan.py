@@ -69,12 +69,32 @@ def check_plan(graph: Graph) -> None:
     Raises:
         FlowInvalid: edges go in a circle that is no loop.
     """
+    _outline(graph)
+
+
+def targets_of(
+    graph: Graph, outside: Outside, changes: Mapping[int, Mapping[str, Setting]] | None = None
+) -> tuple[Target, ...]:
+    """Every node as tweaks see it, of a flow that may hold components that are not known here.
+
+    Raises:
+        FlowInvalid: edges go in a circle that is no loop.
+    """
+    components, wiring = _outline(graph)
+    changed = changes or {}
+    return tuple(
+        _target(node, component, wiring, outside, changed.get(node.index, NO_SETTINGS))
+        for node, component in zip(graph.nodes, components, strict=True)
+    )
+
+
+def _outline(graph: Graph) -> tuple[tuple[type[Component], ...], Wiring]:
     components = tuple(CATALOGUE.get(node.type, _Unknown) for node in graph.nodes)
     # A loop of a kind that is not known here has its way back in an output, not in a field.
     edges = [
         e for e in graph.edges if components[e.target] is not _Unknown or e.field in graph.nodes[e.target].fields
     ]
-    wire(graph, edges, components)
+    return components, wire(graph, edges, components)
 
 
 def retarget(plan: Plan, changes: Mapping[int, Mapping[str, Setting]]) -> tuple[Step, ...]:

@@ -109,7 +109,7 @@ class BoundFlow:
                 continue
             if step.index in self._tweaked:
                 if value:
-                    raise InputConflict(_CONFLICT.format("text" if step.component.role == "text_input" else "chat"))
+                    raise InputConflict(CONFLICT.format("text" if step.component.role == "text_input" else "chat"))
                 continue  # an empty input does not wipe out what the tweak says
             if all(inlet.field != "input_value" for inlet in step.inlets):
                 given[step.node_id, "input_value"] = value
@@ -201,7 +201,7 @@ class _Execution:
         return loop.collect(items, results)
 
 
-_CONFLICT = "If you pass an input_value to the {} input, you cannot pass a tweak with the same name."
+CONFLICT = "If you pass an input_value to the {} input, you cannot pass a tweak with the same name."
 
 
 def _is_meant(step: Step, source: RunInput) -> bool:

@@ -33,6 +33,7 @@ from service.storage.engine import begin_write, engine_options, install_rules, l
 if TYPE_CHECKING:
     from service.adapters.housekeeper import Housekeeper
     from service.adapters.key_cache import CommitCache, NoCache
+    from service.adapters.lfx import LfxExecutor
     from service.adapters.limits import LocalLimits, SharedLimits
     from service.adapters.mcp_calls import OpenCalls
     from service.adapters.mcp_mail import Mailbox
@@ -78,6 +79,8 @@ class Services:
     messages: MessageWriter
     run_log: RunLog
     models: Providers
+    #: None: every flow runs in this process.
+    lfx: LfxExecutor | None
     runner: FlowRunner
     tool_shapes: Shapes
     mcp_mail: Mailbox
@@ -98,6 +101,8 @@ class Services:
         self.usage.close()
         self.keys.close()
         self.models.close()
+        if self.lfx is not None:
+            self.lfx.close()
         self.limits.close()
         self.lookups.dispose()
         self.engine.dispose()

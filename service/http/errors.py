@@ -43,6 +43,7 @@ STATUS: tuple[tuple[type[errors.DomainError], int], ...] = (
     (errors.ServerStopping, 503),
     (errors.FlowInvalid, 422),
     (errors.UnknownComponents, 422),
+    (errors.CodeRefused, 422),
     (errors.TweaksRefused, 422),
     (errors.InputConflict, 400),
     (errors.VariableMissing, 400),

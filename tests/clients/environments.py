@@ -6,6 +6,7 @@ with ``node_modules``; both lie in ``.clients/``, and are made again when the fi
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
@@ -62,14 +63,18 @@ def run_client(
 
 def _made(folder: Path, pins: Path, make: object) -> None:
     stamp, wanted = folder / ".made", hashlib.sha256(pins.read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text() == wanted:
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        make()  # type: ignore[operator]
-    except subprocess.CalledProcessError as error:
-        _unavailable(f"{folder.name} could not be installed: {(error.stderr or error.stdout).strip()[-300:]}")
-    stamp.write_text(wanted)
+    folder.parent.mkdir(exist_ok=True)
+    # Files of several workers may need the same environment: the first one makes it.
+    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.exists() and stamp.read_text() == wanted:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            make()  # type: ignore[operator]
+        except subprocess.CalledProcessError as error:
+            _unavailable(f"{folder.name} could not be installed: {(error.stderr or error.stdout).strip()[-300:]}")
+        stamp.write_text(wanted)
 
 
 def _call(command: list[str], cwd: Path) -> None:

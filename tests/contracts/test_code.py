@@ -18,6 +18,12 @@ FORBIDDEN_MODULES = {
     "pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "code", "codeop", "runpy", "imp",
     "subprocess", "ctypes",
 }  # fmt: skip
+#: Lfx runs in a process of its own, behind a fence that only the C library can build.
+IMPORTED_ON_PURPOSE = {
+    "adapters/lfx_process.py": {"subprocess"},
+    "adapters/lfx_setup.py": {"subprocess"},
+    "adapters/lfx_child/fence.py": {"ctypes"},
+}
 TAKES_SQL = {
     "text",
     "exec_driver_sql",
@@ -74,7 +80,8 @@ def test_nothing_turns_text_into_code(path: Path) -> None:
 
 @every_file
 def test_nothing_imports_a_module_that_turns_data_into_code(path: Path) -> None:
-    assert {name.partition(".")[0] for name in imported(path)} & FORBIDDEN_MODULES == set()
+    allowed = IMPORTED_ON_PURPOSE.get(path.relative_to(ROOT).as_posix(), set())
+    assert {name.partition(".")[0] for name in imported(path)} & FORBIDDEN_MODULES == allowed
 
 
 @every_file

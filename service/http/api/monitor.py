@@ -30,9 +30,8 @@ _PUBLIC: dict[str, Any] = {
     "enable_extension_reload": False,
     "authz_enabled": False,
     "catalog_governance_enabled": False,
-    # No code of a flow ever runs: every component is this server's own.
+    # Every component is this server's own, or lfx's.
     "substitute_outdated_component_code": True,
-    "allow_custom_components": False,
 }
 #: What it tells callers whom it knows, beside that.
 _MORE: dict[str, Any] = {
@@ -109,7 +108,12 @@ def version() -> Response:
 def config() -> Response:
     """Show what clients read at start; more of it to somebody who is known."""
     settings = services().settings
-    told = {"max_file_size_upload": settings.max_file_size_upload_mb, "mcp_base_url": settings.mcp_base_url}
+    told = {
+        "max_file_size_upload": settings.max_file_size_upload_mb,
+        "mcp_base_url": settings.mcp_base_url,
+        # The embedded engine runs no code of a flow, whatever the setting says.
+        "allow_custom_components": settings.allow_custom_components and services().lfx is not None,
+    }
     if visitor() is None:
         return jsonify(_PUBLIC | told | {"type": "public"})
     more = {name: getattr(settings, name) for name in ("auto_saving", "auto_saving_interval", "mcp_servers_locked")}
