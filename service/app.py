@@ -11,7 +11,6 @@ from typing import Any
 
 from flask import Flask, Request, Response
 from flask.sessions import NullSession, SessionInterface
-from flask_smorest import Api
 from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -39,7 +38,7 @@ from service.domain.runs import FlowRunner
 from service.domain.sign_in import SignInLimits
 from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.component import Services as SearchServices
-from service.http import cors, db, errors, pages, policy, request_log
+from service.http import cors, db, errors, openapi, pages, policy, request_log
 from service.http.api import (
     audit,
     auth,
@@ -137,7 +136,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     if settings.cors_origins:
         cors.install(app)
     app.after_request(_harden)
-    api = Api(app)
+    api = openapi.api_of(app)
     with warnings.catch_warnings():
         # Each module names its schemas well; two of one name are two views of one thing (many, partial).
         warnings.simplefilter("ignore", UserWarning)
@@ -146,6 +145,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     if settings.mcp_server_enabled:
         api.register_blueprint(mcp_projects.blueprint)
         app.register_blueprint(mcp.blueprint)
+    openapi.completed(api)
     errors.install(app)
     if not settings.backend_only:
         app.register_blueprint(pages.blueprint)
