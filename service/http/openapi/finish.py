@@ -9,6 +9,9 @@ from typing import Any
 from apispec import APISpec
 
 from service.http.openapi.shapes import TEXT, Json, exactly
+from service.http.schemas.flows import FlowDownloadSchema, FlowHeaderSchema
+from service.http.schemas.jobs import StartedJobSchema
+from service.http.schemas.projects import ProjectWithFlowsSchema
 
 _REF = re.compile(r'"#/components/schemas/([^"]+)"')
 _JOB_LINKS: Json = exactly(job=TEXT, cancel=TEXT)
@@ -18,6 +21,8 @@ _ACCESS: Json = exactly(can_read={"type": "boolean"}, can_execute={"type": "bool
 
 def complete(spec: APISpec) -> None:
     """Say of what only goes out that all of it is always there, and nothing else."""
+    for name, schema in _NAMED_BY_TABLES.items():
+        spec.components.schema(name, schema=schema)
     schemas: dict[str, Json] = spec.components.schemas
     _variants_of_flows(schemas)
     for name in ("StartedJob", "ListedJob", "Job"):
@@ -32,6 +37,13 @@ def complete(spec: APISpec) -> None:
         schemas[name]["required"] = [one for one in schemas[name]["required"] if one not in part]
 
 
+#: Shapes that no view hands to the document.
+_NAMED_BY_TABLES = {
+    "FlowDownload": FlowDownloadSchema,
+    "FlowHeader": FlowHeaderSchema,
+    "ProjectWithFlows": ProjectWithFlowsSchema,
+    "StartedJob": StartedJobSchema,
+}
 #: What is not in every answer.
 _SOMETIMES = {"Problem": {"ctx"}}
 

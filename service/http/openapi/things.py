@@ -229,10 +229,10 @@ OPERATIONS: dict[str, Operation] = {
     "mcp_servers.list": Operation(
         answers={200: listed(exactly(name=TEXT, mode={"type": "null"}, toolsCount={"type": "null"}))}
     ),
-    "mcp_servers.get": Operation((404,), answers={200: or_null({"type": "object"})}, path={"server_name": NAME}),
+    "mcp_servers.get": Operation((404,), answers={200: or_null({"type": "object"})}, path={"server_name": PRINTABLE}),
     "mcp_servers.create": Operation((400, 404, 409, 413), answers={200: {"type": "object"}},
                                     path={"server_name": PRINTABLE}),  # fmt: skip
     "mcp_servers.update": Operation((400, 404, 409, 413), answers={200: {"type": "object"}},
-                                    path={"server_name": NAME}),  # fmt: skip
-    "mcp_servers.delete": Operation((404,), answers={200: {"type": "null"}}, path={"server_name": NAME}),
+                                    path={"server_name": PRINTABLE}),  # fmt: skip
+    "mcp_servers.delete": Operation((404,), answers={200: {"type": "null"}}, path={"server_name": PRINTABLE}),
 }
