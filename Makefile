@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 GOLDEN := .golden
 
-.PHONY: run test check bench bench-engine golden starters langflow-fixtures screenshots clean
+.PHONY: run test fuzz check bench bench-engine golden starters langflow-fixtures screenshots clean
 
 run: $(VENV)/.run
 	@LANGFLOW_CONFIG_DIR="$${LANGFLOW_CONFIG_DIR:-data}" exec $(BIN)/keyturn quickstart
@@ -14,6 +14,12 @@ run: $(VENV)/.run
 # A file's tests stay together: they share servers, databases and the environments of clients.
 test: check
 	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+# What tries things at random, for long: EXAMPLES of each, or only FUZZ.
+EXAMPLES ?= 1000
+FUZZ ?= tests/fuzz
+fuzz: $(VENV)/.test
+	KEYTURN_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest $(FUZZ) --numprocesses auto --dist loadfile
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -386,7 +386,9 @@ class _Reader:
         try:
             return chosen.expanduser().absolute()
         except RuntimeError:
-            self.problems.append(f"LANGFLOW_CONFIG_DIR is {str(chosen)!r}: there is no such user; write the whole path")
+            self.problems.append(
+                f"LANGFLOW_CONFIG_DIR is {str(chosen)!r}: there is no such user; write the whole path"
+            )
             return chosen
 
     def _accounts(self) -> dict[str, Any]:

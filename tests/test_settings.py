@@ -306,3 +306,20 @@ def test_a_public_address_is_a_whole_one_without_a_secret(read: Read, address: s
 
 def test_a_public_address_is_told_without_its_last_slash(read: Read) -> None:
     assert read(LANGFLOW_MCP_BASE_URL="https://keyturn.example/mcp/").mcp_base_url == "https://keyturn.example/mcp"
+
+
+@pytest.mark.parametrize("address", ["postgresql://user@host:port/name", "postgresql://user@[::1/name"])
+def test_a_database_address_that_cannot_be_read_stops_the_start(read: Read, address: str) -> None:
+    assert problems(read, LANGFLOW_DATABASE_URL=address)[0].startswith("LANGFLOW_DATABASE_URL is not a URL")
+
+
+def test_the_home_of_nobody_stops_the_start(read: Read) -> None:
+    found = problems(read, LANGFLOW_CONFIG_DIR="~nobody-of-this-name/x")
+    assert found == ["LANGFLOW_CONFIG_DIR is '~nobody-of-this-name/x': there is no such user; write the whole path"]
+
+
+def test_an_env_file_that_is_no_text_stops_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_bytes(b"A=\x80")
+    with pytest.raises(SettingsError, match="cannot be read: it must be text in UTF-8"):
+        Settings.from_env({}, env_file=file)

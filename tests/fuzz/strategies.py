@@ -89,9 +89,7 @@ def _mutate(graph: Any, path: tuple[Any, ...], draw: st.DrawFn) -> None:
 
 
 #: What looks like a flow, and is made of anything.
-NEAR_GRAPHS = st.fixed_dictionaries(
-    {"nodes": json_values(), "edges": json_values()}
-) | st.fixed_dictionaries(
+NEAR_GRAPHS = st.fixed_dictionaries({"nodes": json_values(), "edges": json_values()}) | st.fixed_dictionaries(
     {
         "nodes": st.lists(
             st.fixed_dictionaries(
@@ -101,7 +99,8 @@ NEAR_GRAPHS = st.fixed_dictionaries(
                         {
                             "type": st.sampled_from(["ChatInput", "ChatOutput", "Prompt", "GroupNode"]) | ANY_TEXT,
                             "node": st.fixed_dictionaries(
-                                {"template": json_values()}, optional={"flow": json_values(), "outputs": json_values()}
+                                {"template": json_values()},
+                                optional={"flow": json_values(), "outputs": json_values()},
                             ),
                         }
                     ),

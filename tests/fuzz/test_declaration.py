@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,13 @@ FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "user": NAMES, "name": NAMES, "digest": st.sampled_from(["sha256:" + "0" * 64, "sha256:x", ""]),
         "key": REFERENCES, "scopes": st.lists(st.sampled_from(["run", "read", "x"]), max_size=2),
         "flows": st.lists(NAMES, max_size=2), "networks": st.lists(st.sampled_from(["10.0.0.0/8", "x"]), max_size=2),
-        "rate": st.sampled_from(["100/60", "0/0", "9999999999/1", "x", "1/99999999"]), "parallel": st.integers(-1, 10**30),
+        "rate": st.sampled_from(["100/60", "0/0", "9999999999/1", "x", "1/99999999"]),
+        "parallel": st.integers(-1, 10**30),
         "expires_at": st.dates(), "nonsense": st.none(),
     },
 }  # fmt: skip
 WRONG = st.integers() | st.booleans() | st.lists(st.integers(), max_size=2) | SOUND_TEXT
-OTHER_FLOWS = [{"name": "a"}, {"name": "b", "data": 5}, {"name": "c", "data": {"nodes": 1}}, {"name": ""}, {"name": 1}, []]
+OTHER_FLOWS: list[Any] = [{"name": "a"}, {"name": "b", "data": 5}, {"name": "c", "data": {"nodes": 1}}]
 
 
 @st.composite
@@ -63,11 +64,11 @@ def written(document: dict[str, list[dict[str, Any]]]) -> str:
 
 
 @pytest.fixture(scope="module")
-def applied(make_fuzzed: Callable[..., Flask], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], None]]:
+def applied(make_fuzzed: Callable[..., Flask], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], None]:
     own = make_fuzzed().extensions["keyturn"]
     folder: Path = tmp_path_factory.mktemp("declared")
     (folder / "flows").mkdir()
-    for number, body in enumerate(OTHER_FLOWS[:3]):
+    for number, body in enumerate(OTHER_FLOWS):
         (folder / "flows" / f"{number}.json").write_text(json.dumps(body))
 
     def apply(text: str) -> None:
@@ -79,7 +80,7 @@ def applied(make_fuzzed: Callable[..., Flask], tmp_path_factory: pytest.TempPath
             session.flush()
             session.rollback()
 
-    yield apply
+    return apply
 
 
 @given(documents())

@@ -7,7 +7,6 @@ import json
 import logging
 import re
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 import pytest
@@ -25,7 +24,9 @@ from tests.support.client import Api
 HEADER = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=40)
 KEYS = HEADER | st.builds("sk-{}".format, HEADER) | st.from_regex(r"sk-[A-Za-z0-9_-]{40,60}", fullmatch=True)
 TOKENS = HEADER | st.builds("lt-{}".format, HEADER)
-ANY_ID = st.uuids().map(str) | SOUND_TEXT | st.sampled_from(["", ".", "..", "%00", "\x00", "null", "0", "a" * 300, "{}"])
+ANY_ID = (
+    st.uuids().map(str) | SOUND_TEXT | st.sampled_from(["", ".", "..", "%00", "\x00", "null", "0", "a" * 300, "{}"])
+)
 GETS = [
     "/api/v1/users/whoami", "/api/v1/session", "/api/v1/config", "/api/v1/api_key/", "/api/v1/flows/", "/v1/models",
     "/api/v1/mcp/streamable", "/login", "/keys",
@@ -74,10 +75,12 @@ def test_any_text_as_a_credential_is_refused_and_never_logged(
 @given(
     st.dictionaries(
         st.sampled_from([
-            "Authorization", "Cookie", "Origin", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded",
+            "Authorization", "Cookie", "Origin", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
+            "Forwarded",
             "Range", "If-None-Match", "If-Match", "If-Modified-Since", "Content-Type", "Accept", "Accept-Language",
             "Accept-Encoding", "Sec-Fetch-Site", "X-Request-ID", "X-LANGFLOW-GLOBAL-VAR-NAME", "MCP-Protocol-Version",
-            "Mcp-Session-Id", "Content-Length", "Transfer-Encoding", "Host", "Idempotency-Key", "HX-Request", "Referer",
+            "Mcp-Session-Id", "Content-Length", "Transfer-Encoding", "Host", "Idempotency-Key", "HX-Request",
+            "Referer",
             "Content-Encoding", "Expect", "Upgrade", "Connection", "Last-Event-ID",
         ]),
         HEADER
@@ -105,7 +108,8 @@ def test_any_headers_of_somebody_known_are_answered(chief: Api, value: str, meth
 
 
 SEGMENTS = st.lists(
-    st.sampled_from(["api", "v1", "v2", "flows", "users", "whoami", "api_key", "run", "health", "..", ".", "", "%2e%2e",
+    st.sampled_from(["api", "v1", "v2", "flows", "users", "whoami", "api_key", "run", "health", "..", ".", "",
+        "%2e%2e",
                      "%2f", "%00", "%ff", "API", ";x", "static", "mcp", "projects", "keys"]) | SOUND_TEXT,
     max_size=6,
 )  # fmt: skip
@@ -140,9 +144,11 @@ QUERY = st.dictionaries(
     st.sampled_from([
         "page", "size", "limit", "offset", "cursor", "skip", "search", "username", "order", "order_by", "folder_id",
         "flow_id", "session_id", "sender", "get_all", "header_flows", "components_only", "days", "stale", "since",
-        "until", "action", "status", "mcp_enabled", "is_flow", "flow_type", "job_id", "stream", "format", "background",
+        "until", "action", "status", "mcp_enabled", "is_flow", "flow_type", "job_id", "stream", "format",
+        "background",
     ]),
-    SOUND_TEXT | st.sampled_from(["0", "-1", "1", "9" * 30, "9" * 5000, "1.5", "²", "true", "TRUE", "null", "\x00", "%",
+    SOUND_TEXT | st.sampled_from(["0", "-1", "1", "9" * 30, "9" * 5000, "1.5", "²", "true", "TRUE", "null",
+        "\x00", "%",
                                   "2026-01-01", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", ""]),
     max_size=4,
 )  # fmt: skip
@@ -155,7 +161,8 @@ QUERY = st.dictionaries(
 @example({"search": "\x00", "username": "\x00"})
 def test_any_query_is_answered(chief: Api, query: dict[str, str]) -> None:
     for path in ("/flows/", "/users/", "/audit/", "/jobs/", "/monitor/messages", "/monitor/messages/sessions",
-                 "/api_key/", "/api/v2/workflows/", "/projects/", "/api/v2/files/", "/api/v2/mcp/servers"):  # fmt: skip
+                 "/api_key/", "/api/v2/workflows/", "/projects/", "/api/v2/files/",
+                 "/api/v2/mcp/servers"):  # fmt: skip
         sound(chief.get(path, query_string=query))
 
 
@@ -186,13 +193,16 @@ def test_any_body_is_answered(chief: Api, data: st.DataObject, path: str) -> Non
     sound(chief.post(path, data=json.dumps(body), content_type="application/json"))
 
 
-@given(st.binary(max_size=120) | st.sampled_from([b"[" * 100_000, b'{"a":' * 20_000, b"\xff\xfe{\x00}\x00", b"1e999", b"NaN"]),
+@given(st.binary(max_size=120) | st.sampled_from([b"[" * 100_000, b'{"a":' * 20_000, b"\xff\xfe{\x00}\x00",
+       b"1e999", b"NaN"]),
        st.sampled_from(sorted(BODIES)))  # fmt: skip
 def test_any_bytes_as_a_body_are_answered(chief: Api, body: bytes, path: str) -> None:
     sound(chief.post(path, data=body, content_type="application/json"))
 
 
-@given(st.integers(150, 1100), st.sampled_from(["/flows/", "/run/nothing", "/api/v2/mcp/servers/deep", "/variables/"]))
+@given(
+    st.integers(150, 1100), st.sampled_from(["/flows/", "/run/nothing", "/api/v2/mcp/servers/deep", "/variables/"])
+)
 def test_a_deep_body_is_answered(chief: Api, depth: int, path: str) -> None:
     deep = '{"a":' * depth + "1" + "}" * depth
     body = f'{{"name": "deep", "data": {{"nodes": [{deep}], "edges": []}}, "tweaks": {deep}, "more": {deep}}}'
@@ -211,7 +221,8 @@ FILES = ["/files/upload/{flow}", "/api/v2/files/", "/flows/upload/", "/projects/
 # What is cut off in the middle of a file leaves werkzeug's temporary file to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @given(
-    st.sampled_from(FILES), st.sampled_from(["file", "other", ""]), st.none() | SOUND_TEXT | HEADER, st.binary(max_size=200),
+    st.sampled_from(FILES), st.sampled_from(["file", "other", ""]), st.none() | SOUND_TEXT | HEADER,
+    st.binary(max_size=200),
     st.sampled_from(["x", "", "a" * 200, 'q"uote', "--"]), st.integers(0, 20),
 )  # fmt: skip
 def test_any_form_with_a_file_is_answered(
@@ -273,5 +284,3 @@ def test_the_handlers_above_see_what_the_service_logs(fuzzed: Flask, make_fuzzed
     finally:
         logging.getLogger("service").removeHandler(logged)
     assert logged.lines == ["a line"]
-
-

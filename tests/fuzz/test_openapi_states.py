@@ -11,7 +11,9 @@ from tests.fuzz.document import described
 
 
 @pytest.mark.postgresql
-def test_one_request_after_the_other_is_answered_as_the_document_says(tmp_path: Path, lasting_postgresql_url: URL) -> None:
+def test_one_request_after_the_other_is_answered_as_the_document_says(
+    tmp_path: Path, lasting_postgresql_url: URL
+) -> None:
     with described(tmp_path, lasting_postgresql_url) as server:
         server.check(server.key(), "--phases", "stateful", examples=25)
 

@@ -23,7 +23,7 @@ _ODD = [
     "true", "false", "0", "-1", "1e9", "9" * 5000, "nan", "inf", "[", '["a"', '["a", 1]', "{}", ",", "~nobody/x",
     "~", "/", "*", "postgresql://u:canary-pass@h:port/db", "postgresql://[::1", "sqlite://", "mysql://x",
     "postgresql://u:canary-pass@[::1]:99999/db?x=%zz", "://", "redis://u:canary-pass@h:x/0", "redis://[", "amqp://",
-    "http://u:canary-pass@h", "none", "LAX", "1.13", "999.999.999", "²", "１２", "1_000", "+5", " 5 ", "0x10",
+    "http://u:canary-pass@h", "none", "LAX", "1.13", "999.999.999", "²", "\uff11\uff12", "1_000", "+5", " 5 ", "0x10",
 ]  # fmt: skip
 
 
@@ -35,10 +35,17 @@ def without_an_env_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 
 def _with_canaries(environ: dict[str, str]) -> dict[str, str]:
-    return {name: value if name not in SECRETS or value in _ODD else f"canary-pass{value}" for name, value in environ.items()}
+    return {
+        name: value if name not in SECRETS or value in _ODD else f"canary-pass{value}"
+        for name, value in environ.items()
+    }
 
 
-@given(st.dictionaries(st.sampled_from(sorted(KNOWN_NAMES)), VALUES | st.sampled_from(_ODD), max_size=6).map(_with_canaries))
+@given(
+    st.dictionaries(st.sampled_from(sorted(KNOWN_NAMES)), VALUES | st.sampled_from(_ODD), max_size=6).map(
+        _with_canaries
+    )
+)
 @example({"LANGFLOW_DATABASE_URL": "postgresql://u:canary-pass@h:port/db"})
 @example({"LANGFLOW_CONFIG_DIR": "~nobody-of-this-name/x"})
 @example({"KEYTURN_MAX_NODES": "9" * 5000})
@@ -53,7 +60,8 @@ def test_any_environment_makes_settings_or_is_refused_in_lines(environ: dict[str
     assert "canary-pass" not in told
 
 
-@given(st.dictionaries(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ_", min_size=1, max_size=30).map("KEYTURN_{}".format), VALUES,
+@given(st.dictionaries(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ_", min_size=1,
+       max_size=30).map("KEYTURN_{}".format), VALUES,
                        min_size=1, max_size=3))  # fmt: skip
 def test_a_name_that_nobody_reads_is_refused(environ: dict[str, str]) -> None:
     if environ.keys() & KNOWN_NAMES:

@@ -16,7 +16,8 @@ from tests.fuzz.strategies import ANY_TEXT, GRAPHS, ODD, json_values
 from tests.fuzz.test_flow_json import KEYS, engine, stumbles
 
 COMPILED = [engine().compile(graph) for graph in GRAPHS]
-KINDS = ["text", "bool", "int", "float", "dict", "nested", "any", "handle", "secret", "url", "file", "code", "template",
+KINDS = ["text", "bool", "int", "float", "dict", "nested", "any", "handle", "secret", "url", "file", "code",
+    "template",
          "provider", "model", "flow", "headers"]  # fmt: skip
 
 

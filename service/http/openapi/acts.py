@@ -73,7 +73,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "workflows.stop": Operation((404,), answers={200: exactly(job_id=UUID, message=TEXT)}, shape="WorkflowRefusal"),
     "openai.responses": Operation(
-        tuple(status for status in _RUN if status != 422) + (422,),
+        _RUN,
         answers={200: {"type": "object", "required": ["id", "object", "created_at", "status", "model", "output"]}},
         kinds=("application/json", "text/event-stream"),
         shape="OpenAIError",
@@ -84,6 +84,8 @@ OPERATIONS: dict[str, Operation] = {
         kinds=("application/json", "text/event-stream"),
         shape="OpenAIError",
     ),
-    "openai.models": Operation(answers={200: exactly(object=const("list"), data=listed(_MODEL))}, shape="OpenAIError"),
+    "openai.models": Operation(
+        answers={200: exactly(object=const("list"), data=listed(_MODEL))}, shape="OpenAIError"
+    ),
     "openai.model": Operation((404,), answers={200: _MODEL}, path={"model_id": NAME}, shape="OpenAIError"),
 }

@@ -83,5 +83,3 @@ def _reached(schemas: dict[str, Any], roots: list[Any]) -> set[str]:
             found.add(name)
             rest |= set(_REF.findall(json.dumps(schemas[name])))
     return found
-
-

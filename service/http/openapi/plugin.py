@@ -23,7 +23,7 @@ _SCHEMES: dict[str, Json] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "a login token, or an API key"},
     "session": {"type": "apiKey", "in": "cookie", "name": "access_token_lf"},
 }
-_KEYS = [{"key_in_header": []}, {"key_in_query": []}, {"bearer": []}]
+_KEYS: list[Json] = [{"key_in_header": []}, {"key_in_query": []}, {"bearer": []}]
 _ALL = [*_KEYS, {"session": []}]
 #: How callers show who they are. An empty entry: they need not.
 _SECURITY: dict[Kind, list[Json]] = {

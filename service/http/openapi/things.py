@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from service.domain.files import MOST_AT_ONCE
-from service.domain.flows import FLOW_TYPES, MOST_AT_ONCE as MOST_FLOWS
+from service.domain.flows import FLOW_TYPES
+from service.domain.flows import MOST_AT_ONCE as MOST_FLOWS
 from service.domain.messages import MOST_SESSIONS
 from service.http.openapi.shapes import BYTES, FLAG, NUMBER, TEXT, UUID, Json, exactly, listed, or_null, ref
 from service.http.openapi.table import NAME, PRINTABLE, Operation, to
@@ -13,8 +14,14 @@ from service.http.openapi.table import NAME, PRINTABLE, Operation, to
 _KEY = {"api_key_id": "$response.body#/id"}
 _FLOW = {"flow_id": "$response.body#/id"}
 _FILE_KINDS = (
-    "application/octet-stream", "image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "application/pdf",
-)  # fmt: skip
+    "application/octet-stream",
+    "image/png",
+    "image/jpeg",
+    "image/gif",
+    "image/webp",
+    "image/bmp",
+    "application/pdf",
+)
 _MESSAGE = exactly(message=TEXT)
 #: How an empty parameter is read: as none.
 _ID_OR_NOTHING: Json = {"anyOf": [UUID, {"const": ""}]}
@@ -37,7 +44,6 @@ def _file_or_body(kind: str) -> dict[str, Any]:
     content = BYTES | {"format": kind, "contentMediaType": "application/octet-stream"}
     form = _form({"type": "object", "properties": {"file": content}, "required": ["file"]})
     return form | {"application/octet-stream": {"schema": content}}
-
 
 
 _PAGE: dict[str, Json] = {
@@ -73,7 +79,8 @@ OPERATIONS: dict[str, Operation] = {
     "keys.get": Operation((404, 422)),
     "keys.update": Operation((400, 404)),
     "keys.rotate": Operation(
-        (400, 404, 409), headers={"Idempotency-Key": TEXT | {"minLength": 16, "maxLength": 255, "pattern": "^[!-~]+$"}}
+        (400, 404, 409),
+        headers={"Idempotency-Key": TEXT | {"minLength": 16, "maxLength": 255, "pattern": "^[!-~]+$"}},
     ),
     "keys.usage": Operation((404, 422)),
     # Langflow says 400 for a missing key here.
@@ -109,14 +116,16 @@ OPERATIONS: dict[str, Operation] = {
     "flows.create": Operation((404,), shape="NotRunnable", links=_FLOW_LINKS),
     "flows.list": Operation(
         (422,),
-        answers={
-            200: {"anyOf": [listed(ref("Flow")), listed(ref("FlowHeader")), _PAGE_OF_FLOWS, _PAGE_OF_HEADERS]}
-        },
+        answers={200: {"anyOf": [listed(ref("Flow")), listed(ref("FlowHeader")), _PAGE_OF_FLOWS, _PAGE_OF_HEADERS]}},
         query={
-            "folder_id": _ID_OR_NOTHING, "components_only": _FLAG, "header_flows": _FLAG, "get_all": _FLAG,
-            "flow_type": {"enum": list(FLOW_TYPES)}, **_PAGE,
+            "folder_id": _ID_OR_NOTHING,
+            "components_only": _FLAG,
+            "header_flows": _FLAG,
+            "get_all": _FLAG,
+            "flow_type": {"enum": list(FLOW_TYPES)},
+            **_PAGE,
         },
-    ),  # fmt: skip
+    ),
     "flows.get": Operation((404, 422)),
     "flows.update": Operation(
         (404, 409, 412, 423), shape="NotRunnable", headers={"If-Match": TEXT | {"description": "the version_token"}}
@@ -124,14 +133,19 @@ OPERATIONS: dict[str, Operation] = {
     "flows.put": Operation((404, 409, 423), answers={201: ref("Flow")}, shape="NotRunnable"),
     "flows.delete": Operation((404, 422), answers={200: _MESSAGE}),
     "flows.delete_many": Operation(
-        (413, 415, 422), answers={200: exactly(deleted=NUMBER)}, body=_json(listed(UUID, maxItems=MOST_FLOWS)),
+        (413, 415, 422),
+        answers={200: exactly(deleted=NUMBER)},
+        body=_json(listed(UUID, maxItems=MOST_FLOWS)),
         body_required=True,
-    ),  # fmt: skip
+    ),
     "flows.batch": Operation((404,), shape="NotRunnable"),
     "flows.upload": Operation(
-        (400, 404, 413, 422), query={"folder_id": _ID_OR_NOTHING}, body=_file_or_body("flow-file"), body_required=True,
+        (400, 404, 413, 422),
+        query={"folder_id": _ID_OR_NOTHING},
+        body=_file_or_body("flow-file"),
+        body_required=True,
         shape="NotRunnable",
-    ),  # fmt: skip
+    ),
     "flows.download": Operation(
         (404, 413, 415, 422),
         answers={200: ref("FlowDownload")},
@@ -154,24 +168,25 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "projects.get": Operation(
         (404, 422),
-        answers={
-            200: {"anyOf": [ref("ProjectWithFlows"), exactly(folder=ref("Project"), flows=_PAGE_OF_FLOWS)]}
-        },
+        answers={200: {"anyOf": [ref("ProjectWithFlows"), exactly(folder=ref("Project"), flows=_PAGE_OF_FLOWS)]}},
         query={**_PAGE, "is_component": _FLAG, "is_flow": _FLAG, "search": TEXT | {"maxLength": 255}},
     ),
     "projects.update": Operation((404, 409)),
     "projects.put": Operation((400, 404, 409), answers={201: ref("Project")}),
     "projects.delete": Operation((404, 422)),
     "projects.download": Operation((404, 422), answers={200: BYTES}, kinds=("application/x-zip-compressed",)),
-    "projects.upload": Operation((400, 413, 422), body=_file_or_body("project-file"), body_required=True, shape="NotRunnable"),
+    "projects.upload": Operation(
+        (400, 413, 422), body=_file_or_body("project-file"), body_required=True, shape="NotRunnable"
+    ),
     "mcp_projects.get": Operation((404, 422), query={"mcp_enabled": _FLAG}),
     "mcp_projects.update": Operation((400, 404), answers={200: _MESSAGE}),
     "files.upload": Operation(
         (400, 404, 413, 422), answers={201: exactly(flowId=UUID, file_path=TEXT)}, body=_UPLOAD, body_required=True
     ),
     "files.download": Operation((404, 422), answers={200: BYTES}, kinds=_FILE_KINDS, path={"file_name": NAME}),
-    "files.image": Operation((400, 404, 422), answers={200: BYTES}, kinds=_FILE_KINDS[1:-1],
-                             path={"file_name": NAME}),  # fmt: skip
+    "files.image": Operation(
+        (400, 404, 422), answers={200: BYTES}, kinds=_FILE_KINDS[1:-1], path={"file_name": NAME}
+    ),
     "files.list": Operation((404, 422), answers={200: exactly(files=listed(TEXT))}),
     "files.delete": Operation((404, 422), answers={200: _MESSAGE}, path={"file_name": NAME}),
     "files_v2.upload": Operation(
@@ -187,13 +202,18 @@ OPERATIONS: dict[str, Operation] = {
     "files_v2.list": Operation(),
     "files_v2.delete_all": Operation(answers={200: _MESSAGE}),
     "files_v2.download_many": Operation(
-        (404, 413, 415, 422), answers={200: BYTES}, kinds=("application/zip",),
-        body=_json(listed(UUID, maxItems=MOST_AT_ONCE)), body_required=True,
-    ),  # fmt: skip
-    "files_v2.delete_many": Operation(
-        (404, 413, 415, 422), answers={200: _MESSAGE}, body=_json(listed(UUID, maxItems=MOST_AT_ONCE)),
+        (404, 413, 415, 422),
+        answers={200: BYTES},
+        kinds=("application/zip",),
+        body=_json(listed(UUID, maxItems=MOST_AT_ONCE)),
         body_required=True,
-    ),  # fmt: skip
+    ),
+    "files_v2.delete_many": Operation(
+        (404, 413, 415, 422),
+        answers={200: _MESSAGE},
+        body=_json(listed(UUID, maxItems=MOST_AT_ONCE)),
+        body_required=True,
+    ),
     "files_v2.get": Operation((404, 422), answers={200: BYTES}, kinds=_FILE_KINDS),
     "files_v2.rename": Operation((404, 422), query={"name": NAME}, required_query=("name",)),
     "files_v2.delete": Operation((404, 422), answers={200: exactly(detail=TEXT)}),
@@ -223,16 +243,20 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "messages.delete_session": Operation(path={"session_id": NAME}),
     "messages.delete_sessions": Operation(
-        (413, 415, 422), answers={200: exactly(message=TEXT, deleted_count=NUMBER)},
-        body=_json(listed(TEXT, maxItems=MOST_SESSIONS)), body_required=True,
-    ),  # fmt: skip
+        (413, 415, 422),
+        answers={200: exactly(message=TEXT, deleted_count=NUMBER)},
+        body=_json(listed(TEXT, maxItems=MOST_SESSIONS)),
+        body_required=True,
+    ),
     "mcp_servers.list": Operation(
         answers={200: listed(exactly(name=TEXT, mode={"type": "null"}, toolsCount={"type": "null"}))}
     ),
     "mcp_servers.get": Operation((404,), answers={200: or_null({"type": "object"})}, path={"server_name": PRINTABLE}),
-    "mcp_servers.create": Operation((400, 404, 409, 413), answers={200: {"type": "object"}},
-                                    path={"server_name": PRINTABLE}),  # fmt: skip
-    "mcp_servers.update": Operation((400, 404, 409, 413), answers={200: {"type": "object"}},
-                                    path={"server_name": PRINTABLE}),  # fmt: skip
+    "mcp_servers.create": Operation(
+        (400, 404, 409, 413), answers={200: {"type": "object"}}, path={"server_name": PRINTABLE}
+    ),
+    "mcp_servers.update": Operation(
+        (400, 404, 409, 413), answers={200: {"type": "object"}}, path={"server_name": PRINTABLE}
+    ),
     "mcp_servers.delete": Operation((404,), answers={200: {"type": "null"}}, path={"server_name": PRINTABLE}),
 }

@@ -10,7 +10,6 @@ from service.domain.identity import Account
 from service.domain.usernames import PASSWORD_LENGTH, USERNAME_LENGTH
 from service.http.schemas.fields import Flag, Instant, Text, WireSchema, between
 
-
 _USERNAME = {"format": "username", "minLength": 1, "maxLength": USERNAME_LENGTH}
 _PASSWORD = {"minLength": 1, "maxLength": PASSWORD_LENGTH}
 
