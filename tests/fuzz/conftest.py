@@ -24,13 +24,15 @@ EXAMPLES = os.environ.get("KEYTURN_FUZZ_EXAMPLES")
 
 _SLOW_IS_NO_FAULT = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 settings.register_profile(
-    "suite", max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=_SLOW_IS_NO_FAULT
+    "suite", max_examples=40, derandomize=True, deadline=None, database=None, suppress_health_check=_SLOW_IS_NO_FAULT
 )
 settings.register_profile(
     "long", max_examples=int(EXAMPLES or 1000), deadline=None, database=None, print_blob=True,
     suppress_health_check=_SLOW_IS_NO_FAULT,
 )  # fmt: skip
 settings.load_profile("long" if EXAMPLES else "suite")
+#: For properties that send many requests with each example.
+FEW = settings(max_examples=max(1, int(EXAMPLES or 48) // 4))
 
 
 @pytest.fixture(scope="module")

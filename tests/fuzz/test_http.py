@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from service.domain import key_text
+from tests.fuzz.conftest import FEW
 from tests.fuzz.strategies import ODD, SOUND_TEXT, json_values
 from tests.support.client import Api
 
@@ -100,6 +101,7 @@ def test_any_headers_are_answered(client: FlaskClient, headers: dict[str, str], 
     sound(client.open(path, method=method, headers=wanted, buffered=True))
 
 
+@FEW
 @given(HEADER, st.sampled_from(["GET", "PATCH", "POST"]))
 def test_any_headers_of_somebody_known_are_answered(chief: Api, value: str, method: str) -> None:
     names = ("If-Match", "X-LANGFLOW-GLOBAL-VAR-A", "Idempotency-Key", "Accept", "Content-Type", "X-Forwarded-For")
@@ -124,6 +126,7 @@ def test_no_path_opens_anything_to_a_stranger(client: FlaskClient, segments: lis
         assert not re.search(r'"(api_key|api_keys|flows|users|username)"', answer.get_data(as_text=True))
 
 
+@FEW
 @given(ANY_ID, ANY_ID)
 def test_any_name_in_a_path_is_answered(chief: Api, one: str, other: str) -> None:
     """Percent-encoded as a client does: NUL and slashes included."""
@@ -154,6 +157,7 @@ QUERY = st.dictionaries(
 )  # fmt: skip
 
 
+@FEW
 @given(QUERY)
 @example({"since": "0001-01-01T00:00:00+23:59"})
 @example({"limit": "9" * 5000})

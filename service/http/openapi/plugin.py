@@ -40,6 +40,11 @@ _SECURITY: dict[Kind, list[Json]] = {
 #: What the door alone may answer: a bad token, a bad or missing key, a limit, a database that is away.
 _DOOR = (401, 403, 429, 503)
 _BODY = (413, 415, 422)
+#: Of an event, and of a line.
+_STREAMS: dict[str, Json] = {
+    "text/event-stream": {"type": "object", "properties": {"event": TEXT, "data": TEXT}},
+    "application/x-ndjson": {},
+}
 _EVERYWHERE: dict[str, Json] = {
     "X-Request-ID": {"required": True, "schema": TEXT | {"minLength": 8, "maxLength": 64}},
     "X-Content-Type-Options": {"required": True, "schema": {"const": "nosniff"}},
@@ -120,8 +125,8 @@ def _answer(responses: dict[Any, Any], status: int, shape: Json | None, kinds: t
 
 
 def _shape_of(media: str, shape: Json) -> Json:
-    """A stream and an archive are no JSON."""
-    return shape if media == "application/json" else TEXT
+    """A stream, which is described event by event, and an archive are no JSON."""
+    return shape if media == "application/json" else _STREAMS.get(media, TEXT)
 
 
 def _refusal(status: int, operation: Operation) -> Json:
