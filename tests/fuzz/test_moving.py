@@ -27,7 +27,7 @@ FIXTURES = Path(__file__).parents[1] / "moving" / "fixtures"
 NAMES = ["1.5.1-sqlite", "1.13.0-sqlite"]
 TABLES = ["apikey", "flow", "folder", "message", "user", "variable"]
 CELLS = [
-    None, "", "x", "null", "[]", "{}", "[1]", 
+    None, "", "x", "null", "[]", "{}", "[1]",
     '{"nodes": 1}', '{"nodes": [1], "edges": {}}', "5", -1, 2**62, 1.5, b"\x80\xff",
     "2026-99-01", "9999-12-31 23:59:59", "0001-01-01T00:00:00+14:00", "gAAAAA", "a" * 3000, "\x00", "true",
     "00000000000000000000000000000000", '"text"', "{" * 2000, "NaN",
