@@ -10,8 +10,8 @@ LOCK := docs/deployment/requirements.txt
 BUILD_LOCK := docs/deployment/build-requirements.txt
 LFX := .lfx
 
-.PHONY: run test check bench bench-engine bench-keys bench-lfx soak lfx golden starters langflow-fixtures screenshots
-.PHONY: lock locked sbom audit clean
+.PHONY: run test check fuzz bench bench-engine bench-keys bench-lfx soak lfx golden starters langflow-fixtures
+.PHONY: screenshots lock locked sbom audit clean
 
 run: $(VENV)/.run
 	@LANGFLOW_CONFIG_DIR="$${LANGFLOW_CONFIG_DIR:-data}" exec $(BIN)/keyturn quickstart
@@ -19,6 +19,12 @@ run: $(VENV)/.run
 # A file's tests stay together: they share servers, databases and the environments of clients.
 test: check
 	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+# What tries things at random, for long: EXAMPLES of each, or only FUZZ.
+EXAMPLES ?= 1000
+FUZZ ?= tests/fuzz
+fuzz: $(VENV)/.test
+	KEYTURN_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest $(FUZZ) --numprocesses auto --dist loadfile
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request
 from flask.sessions import NullSession, SessionInterface
-from flask_smorest import Api
 from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
 
@@ -44,7 +43,7 @@ from service.domain.sign_in import SignInLimits
 from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.component import Services as SearchServices
 from service.engine.elsewhere import EitherEngine, ElsewhereEngine
-from service.http import bodies, cors, db, errors, metrics, pages, policy, request_log
+from service.http import bodies, cors, db, errors, metrics, openapi, pages, policy, request_log
 from service.http.api import (
     audit,
     auth,
@@ -149,7 +148,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     policy.install(app, services.policy)
     if settings.cors_origins:
         cors.install(app)
-    api = Api(app)
+    api = openapi.api_of(app)
     with warnings.catch_warnings():
         # Each module names its schemas well; two of one name are two views of one thing (many, partial).
         warnings.simplefilter("ignore", UserWarning)
@@ -158,6 +157,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     if settings.mcp_server_enabled:
         api.register_blueprint(mcp_projects.blueprint)
         app.register_blueprint(mcp.blueprint)
+    openapi.completed(api)
     errors.install(app)
     if not settings.backend_only:
         app.register_blueprint(pages.blueprint)

@@ -351,14 +351,20 @@ def _read_env_file(path: Path | None) -> dict[str, str]:
     chosen = path or Path(".env")
     if not chosen.is_file():
         return {}
-    return {name: value for name, value in dotenv_values(chosen).items() if value is not None}
+    try:
+        found = dotenv_values(chosen)
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError([f"{chosen} cannot be read: it must be text in UTF-8 that this user may open"]) from None
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _referred_to(bootstrap_file: Path | None, values: Mapping[str, str]) -> dict[str, str]:
     """Return the values that a bootstrap file names; the rest of the environment stays out of its reach."""
-    if bootstrap_file is None or not bootstrap_file.is_file():
-        return {}
-    names = set(re.findall(r"env:([A-Za-z_][A-Za-z0-9_]*)", bootstrap_file.read_text("utf-8", "replace")))
+    try:
+        text = bootstrap_file.read_text("utf-8", "replace") if bootstrap_file is not None else ""
+    except OSError:
+        return {}  # said when the file is to be applied
+    names = set(re.findall(r"env:([A-Za-z_][A-Za-z0-9_]*)", text))
     return {name: values[name] for name in names if name in values and not RESERVED_VARIABLE_NAMES.match(name)}
 
 
@@ -404,8 +410,7 @@ class _Reader:
     def fields(self) -> dict[str, Any]:
         fields = self._accounts() | self._tokens() | self._keys() | self._mcp() | self._server() | self._flows()
         fields |= self._jobs() | self._lfx()
-        config_dir = self.env.path("LANGFLOW_CONFIG_DIR", None) or user_data_path("keyturn")
-        fields["config_dir"] = config_dir.expanduser().absolute()
+        fields["config_dir"] = self._config_dir()
         fields["database_url"] = self._database_url(fields["config_dir"])
         self._refuse_what_would_be_unsafe()
         try:
@@ -416,6 +421,16 @@ class _Reader:
             for name, texts in messages.items() if isinstance(messages, Mapping) else ():
                 self.problems.append(f"{name}: {' '.join(map(str, texts))} See docs/settings.md.")
         return fields
+
+    def _config_dir(self) -> Path:
+        chosen: Path = self.env.path("LANGFLOW_CONFIG_DIR", None) or user_data_path("keyturn")
+        try:
+            return chosen.expanduser().absolute()
+        except RuntimeError:
+            self.problems.append(
+                f"LANGFLOW_CONFIG_DIR is {str(chosen)!r}: there is no such user; write the whole path"
+            )
+            return chosen
 
     def _accounts(self) -> dict[str, Any]:
         env = self.env
@@ -740,7 +755,7 @@ class _Reader:
         text: str = self.env.str("LANGFLOW_DATABASE_URL", "") or f"sqlite:///{config_dir / 'keyturn.db'}"
         try:
             url = make_url(text)
-        except ArgumentError:
+        except (ArgumentError, ValueError):
             # The text may hold a password, so it is not repeated.
             self.problems.append("LANGFLOW_DATABASE_URL is not a URL such as postgresql://user@host:5432/name")
             return make_url("sqlite://")

@@ -358,3 +358,20 @@ def test_ports_of_lfx_are_numbers_or_all_of_them(read: Read, text: str, ports: t
 @pytest.mark.parametrize("text", ["https", "0", "70000", "443,all", "-1"])
 def test_what_is_no_port_stops_the_start(read: Read, text: str) -> None:
     assert problems(read, KEYTURN_LFX_PORTS=text)[0].startswith("KEYTURN_LFX_PORTS is a list of TCP ports")
+
+
+@pytest.mark.parametrize("address", ["postgresql://user@host:port/name", "postgresql://user@[::1/name"])
+def test_a_database_address_that_cannot_be_read_stops_the_start(read: Read, address: str) -> None:
+    assert problems(read, LANGFLOW_DATABASE_URL=address)[0].startswith("LANGFLOW_DATABASE_URL is not a URL")
+
+
+def test_the_home_of_nobody_stops_the_start(read: Read) -> None:
+    found = problems(read, LANGFLOW_CONFIG_DIR="~nobody-of-this-name/x")
+    assert found == ["LANGFLOW_CONFIG_DIR is '~nobody-of-this-name/x': there is no such user; write the whole path"]
+
+
+def test_an_env_file_that_is_no_text_stops_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_bytes(b"A=\x80")
+    with pytest.raises(SettingsError, match="cannot be read: it must be text in UTF-8"):
+        Settings.from_env({}, env_file=file)

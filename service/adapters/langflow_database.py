@@ -187,8 +187,11 @@ class LangflowDatabase:
         with self._engine.connect() as connection:
             query = select(table).order_by(*order, table.c.id)
             try:
-                yield from connection.execution_options(yield_per=200).execute(query).mappings()
-            except (ValueError, DBAPIError) as error:
+                for row in connection.execution_options(yield_per=200).execute(query).mappings():
+                    if any(isinstance(value, bytes) for value in row.values()):
+                        raise ValueError("none of these columns holds bytes")
+                    yield row
+            except (ValueError, TypeError, DBAPIError) as error:
                 raise LangflowDatabaseError(f"a row of {name} cannot be read ({type(error).__name__})") from None
 
 

@@ -111,7 +111,8 @@ def _check(name: str, config: Config) -> None:
 
 def _find(session: Session, user_id: uuid.UUID, name: str, *, lock: bool = False) -> McpServer:
     query = select(McpServer).where(McpServer.user_id == user_id, McpServer.name == name)
-    row = session.scalar(query.with_for_update() if lock else query)
+    # Asking PostgreSQL for what it cannot hold is an error.
+    row = session.scalar(query.with_for_update() if lock else query) if "\x00" not in name else None
     if row is None:
         raise NotFound("Server not found.")
     return row

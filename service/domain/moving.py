@@ -193,6 +193,9 @@ class Move:
         owner = self._owner(old.owner_id, tally, f"flow {old.columns['name']!r}")
         if owner is None:
             return
+        if not isinstance(old.columns["data"], dict | None):
+            tally.refused.append(f"flow {old.columns['name']!r}: its graph is no object")
+            return
         self._flows[old.id] = owner
         if self._is_here(Flow, old.id, tally):
             return

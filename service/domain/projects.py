@@ -91,13 +91,17 @@ def change(session: Session, user_id: uuid.UUID, project_id: uuid.UUID, changes:
         Invalid: the name has neither a letter nor a digit, or the project would lie inside itself.
     """
     project = get(session, user_id, project_id)
+    # Looked up before anything is changed: a query would write a taken name, and not say so in words.
+    parent_id = changes.get("parent_id")
+    if parent_id is not None:
+        parent_id = _parent(session, user_id, project_id, parent_id)
     if changes.get("name") is not None:
         check_name(changes["name"])
         project.name = changes["name"]
     if "description" in changes:
         project.description = changes["description"]
-    if changes.get("parent_id") is not None:
-        project.parent_id = _parent(session, user_id, project_id, changes["parent_id"])
+    if parent_id is not None:
+        project.parent_id = parent_id
     _flush(session)
     return project
 

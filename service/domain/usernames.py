@@ -12,6 +12,8 @@ from service.storage.users import User
 
 USERNAME_LENGTH = 150
 PASSWORD_LENGTH = 1024
+#: Of the column that holds ``name_key``.
+_KEY_LENGTH = 300
 
 
 def name_key(username: str) -> str:
@@ -34,6 +36,9 @@ def check_username(username: str) -> None:
     if not username.strip():
         raise Invalid.field("String should have at least 1 character", *where, kind="string_too_short")
     Invalid.if_longer(username, USERNAME_LENGTH, *where)
+    if len(name_key(username)) > _KEY_LENGTH:
+        # One letter of some scripts comes to eighteen.
+        raise Invalid.field("Value error, the username is too long when its letters are taken apart", *where)
     if username != username.strip() or not username.isprintable():
         raise Invalid.field("Value error, a username has no control characters and no space around it", *where)
 

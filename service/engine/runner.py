@@ -189,10 +189,10 @@ class _Execution:
             raise RunTooLarge(f"A loop has more than {self._run.limits.max_loop_items} items.")
         results: list[object] = []
         by_index = {other.index: other for other in self._steps}
+        # An export need not name the outputs that its edges start from.
+        names = {*step.shown, *(output.name for output in step.component.outputs)}
         for item in items if step.feedback is not None else ():
-            self.results[step.index] = {
-                name: item if name == loop.feedback_output else STOPPED for name in step.shown
-            }
+            self.results[step.index] = {name: item if name == loop.feedback_output else STOPPED for name in names}
             for member in step.body:
                 self.results.pop(member, None)
                 yield from self.perform(by_index[member])

@@ -43,8 +43,7 @@ class Parser(FlaskParser):
     def load_json(self, req: Request, schema: Schema) -> Any:
         """Read a JSON body; an empty one counts as missing, another content type is refused."""
         del schema
-        body = read_json(req)
-        return missing if body is None else body
+        return read_json(req)
 
     def handle_error(
         self, error: ValidationError, req: Any, schema: Any, *, error_status_code: Any, error_headers: Any
@@ -64,7 +63,7 @@ class Blueprint(SmorestBlueprint):
 
 
 def read_json(req: Request) -> Any:
-    """Return the parsed body; None when it is empty.
+    """Return the parsed body; ``missing`` when it is empty.
 
     Raises:
         UnsupportedMediaType: the body says that it is something else.
@@ -72,7 +71,7 @@ def read_json(req: Request) -> Any:
     """
     raw = req.get_data(cache=True)
     if not raw.strip():
-        return None
+        return missing
     if req.mimetype and not req.is_json:
         raise UnsupportedMediaType
     try:
@@ -97,13 +96,13 @@ def loads(raw: bytes) -> Any:
 
 
 def load(schema: Schema, body: Any) -> dict[str, Any]:
-    """Return what a schema makes of a parsed body; none counts as an empty one.
+    """Return what a schema makes of a parsed body; a missing one counts as an empty object.
 
     Raises:
         Invalid: names each field that does not fit.
     """
     try:
-        loaded: dict[str, Any] = schema.load({} if body is None else body)
+        loaded: dict[str, Any] = schema.load({} if body is missing else body)
     except ValidationError as error:
         raise Invalid(problems_of({"json": error.messages_dict})) from None
     return loaded

@@ -132,3 +132,9 @@ def test_a_loop_refuses_what_has_no_items(runs: Runs) -> None:
     ]
     with pytest.raises(ComponentFailed, match="goes through a table"):
         runs.text(flows.flow([start, model, around, body, end], edges))
+
+
+def test_a_loop_runs_though_its_export_names_no_outputs(runs: Runs) -> None:
+    nodes, edges = looping()
+    nodes[2]["data"]["node"]["outputs"] = []
+    assert runs.text(flows.flow(nodes, edges), THREE) == runs.text(flows.flow(*looping()), THREE)

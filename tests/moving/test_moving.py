@@ -192,6 +192,26 @@ def test_a_value_that_the_secret_does_not_open_is_named_and_the_rest_comes(
     assert Api(app, younger.known["keys"]["used"], "").get("/users/whoami").status_code == 200
 
 
+def test_a_flow_whose_graph_is_no_object_is_named(move: Move, younger: Langflow) -> None:
+    assert younger.path is not None
+    with sqlite3.connect(younger.path) as connection:
+        connection.execute("UPDATE flow SET data = '[1]' WHERE user_id IS NOT NULL")
+    connection.close()
+    done = move(younger)
+    assert done.exit_code == 4
+    assert "its graph is no object" in done.output
+
+
+@pytest.mark.parametrize("cell", ["5", b"\x80"])
+def test_a_row_that_cannot_be_read_is_said_in_a_line(move: Move, younger: Langflow, cell: object) -> None:
+    assert younger.path is not None
+    with sqlite3.connect(younger.path) as connection:
+        connection.execute("UPDATE apikey SET created_at = ?", (cell,))
+    connection.close()
+    done = move(younger)
+    assert (done.exit_code, "a row of apikey cannot be read" in done.output) == (1, True), done.output
+
+
 def test_a_key_that_only_its_digest_is_known_of_goes_on_working(move: Move, younger: Langflow, app: Flask) -> None:
     assert younger.path is not None
     with sqlite3.connect(younger.path) as connection:

@@ -47,8 +47,8 @@ def list_flows() -> Response:
     folder_id = _query_id(folder) if folder else None
     components, flow_type, headers = flag("components_only"), _flow_type(), flag("header_flows")
     schema: Schema = FlowHeaderSchema(many=True) if headers else FlowSchema(many=True)
+    page, size = count("page", 1, 2**31), count("size", 50, 100)
     if not flag("get_all", default=True):
-        page, size = count("page", 1, 2**31), count("size", 50, 100)
         total, items = flows.page_of(session(), user_id, page, size, folder_id=folder_id, components_only=components,
                                      flow_type=flow_type, only=only)  # fmt: skip
         body = {"items": schema.dump(items), "total": total, "page": page, "size": size}

@@ -83,7 +83,7 @@ def delete_session(session_id: str) -> None:
 @blueprint.response(200)
 def delete_sessions() -> Response:
     """Delete the messages of several sessions."""
-    count = messages.remove_sessions(_seen(), caller().user_id, [str(item) for item in _listed()])
+    count = messages.remove_sessions(_seen(), caller().user_id, [_text(item) for item in _listed()])
     if not count:
         return jsonify({"message": "No sessions to delete", "deleted_count": 0})
     plural = "" if count == 1 else "s"
@@ -101,6 +101,12 @@ def _listed() -> list[Any]:
     if not isinstance(body, list) or len(body) > messages.MOST_SESSIONS:
         raise Invalid.field("Input should be a valid list", "body", kind="list_type")
     return body
+
+
+def _text(item: object) -> str:
+    if not isinstance(item, str):
+        raise Invalid.field("Input should be a valid string", "body", kind="string_type")
+    return item
 
 
 def _id(item: object) -> uuid.UUID:

@@ -53,13 +53,15 @@ def get(project_id: str) -> Response:
     """Show a project with its flows: all, or a page of them."""
     user_id, only = caller().user_id, only_flows()
     project = projects.get(session(), user_id, path_id(project_id, "project_id"), only)
+    # Read whether they count or not: what is wrong is told.
+    page, size, search = count("page", 1, 2**31), count("size", 50, 100), _search()
+    components_only, flows_only = flag("is_component"), flag("is_flow")
     if "page" not in request.args or "size" not in request.args:
         found = flows.list_of(session(), user_id, folder_id=project.id, only=only)
         return jsonify(ProjectWithFlowsSchema().dump(ProjectSchema().dump(project) | {"flows": found}))
-    page, size = count("page", 1, 2**31), count("size", 50, 100)
     total, items = flows.page_of(
-        session(), user_id, page, size, folder_id=project.id, components_only=flag("is_component"),
-        flows_only=flag("is_flow"), search=_search(), only=only,
+        session(), user_id, page, size, folder_id=project.id, components_only=components_only,
+        flows_only=flows_only, search=search, only=only,
     )  # fmt: skip
     shown = {"items": FlowSchema(many=True).dump(items), "total": total, "page": page, "size": size}
     return jsonify({"folder": ProjectSchema().dump(project), "flows": shown | {"pages": math.ceil(total / size)}})

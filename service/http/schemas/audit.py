@@ -9,14 +9,17 @@ from marshmallow import ValidationError, fields, post_load
 from service.domain.audit import Action, Filter
 from service.http.schemas.fields import Instant, Text, WireSchema, between
 
+_ACTIONS = tuple(action.value for action in Action)
+_OUTCOMES = ("done", "refused")
+
 
 class EventSchema(WireSchema):
     """Who did what to which thing, from where."""
 
     id = fields.Integer()
     at = fields.String(metadata={"format": "date-time"})
-    action = fields.String(metadata={"enum": [action.value for action in Action]})
-    outcome = fields.String(metadata={"enum": ["done", "refused"]})
+    action = fields.String(metadata={"enum": list(_ACTIONS)})
+    outcome = fields.String(metadata={"enum": list(_OUTCOMES)})
     actor_id = fields.String(allow_none=True)
     actor_name = fields.String(allow_none=True)
     via = fields.String()
@@ -53,9 +56,9 @@ class AuditQuerySchema(WireSchema):
     """Which events."""
 
     limit = fields.Integer(load_default=100, validate=between(1, 1000))
-    cursor = Text(load_default=None, validate=_is_cursor, longest=19)
-    action = Text(validate=_one_of(*(action.value for action in Action)))
-    outcome = Text(validate=_one_of("done", "refused"))
+    cursor = Text(load_default=None, validate=_is_cursor, longest=19, metadata={"pattern": "^[1-9][0-9]{0,17}$"})
+    action = Text(validate=_one_of(*_ACTIONS), metadata={"enum": list(_ACTIONS)})
+    outcome = Text(validate=_one_of(*_OUTCOMES), metadata={"enum": list(_OUTCOMES)})
     actor_id = fields.UUID()
     key_id = fields.UUID()
     subject_id = fields.UUID()

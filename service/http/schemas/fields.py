@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate
 
 
 class WireSchema(Schema):
@@ -14,6 +14,15 @@ class WireSchema(Schema):
 
     class Meta:
         unknown = EXCLUDE
+
+
+class NullIsAbsent(WireSchema):
+    """Null in a request counts as absent."""
+
+    @pre_load
+    def without_nulls(self, data: Any, **_: Any) -> Any:
+        """Drop nulls."""
+        return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
 
 
 class Text(fields.String):

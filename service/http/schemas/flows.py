@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from marshmallow import fields
 
+from service.domain.flows import PRIVATE, PUBLIC
 from service.domain.names import NAME_LENGTH
 from service.http.schemas.fields import Flag, Instant, Text, WireSchema
+
+#: With more than blanks in it.
+_NAME = {"format": "name", "minLength": 1}
+_ACCESS = {"enum": [PRIVATE, PUBLIC]}
+_LIST = {"type": "array"}
+_GRAPH = {"properties": {"nodes": _LIST, "edges": _LIST}, "required": ["nodes", "edges"]}
 
 
 class FlowSchema(WireSchema):
@@ -88,10 +95,10 @@ class FlowDownloadSchema(WireSchema):
 class FlowChangesSchema(WireSchema):
     """Part of a flow; what is absent stays. Owner, id and times are not among the fields on purpose."""
 
-    name = Text(longest=NAME_LENGTH)
+    name = Text(longest=NAME_LENGTH, metadata=_NAME)
     description = Text(allow_none=True, longest=100_000)
-    data = fields.Dict(allow_none=True)
-    endpoint_name = Text(allow_none=True, longest=NAME_LENGTH)
+    data = fields.Dict(allow_none=True, metadata=_GRAPH)
+    endpoint_name = Text(allow_none=True, longest=NAME_LENGTH, metadata={"pattern": "^[A-Za-z0-9_-]*$"})
     folder_id = fields.UUID(allow_none=True)
     icon = Text(allow_none=True, longest=NAME_LENGTH)
     icon_bg_color = Text(allow_none=True, longest=64)
@@ -103,19 +110,19 @@ class FlowChangesSchema(WireSchema):
     mcp_enabled = Flag()
     action_name = Text(allow_none=True, longest=NAME_LENGTH)
     action_description = Text(allow_none=True, longest=100_000)
-    access_type = Text()
+    access_type = Text(metadata=_ACCESS)
 
 
 class NewFlowSchema(FlowChangesSchema):
     """A new flow."""
 
-    name = Text(required=True, longest=NAME_LENGTH)
+    name = Text(required=True, longest=NAME_LENGTH, metadata=_NAME)
     # Langflow's exports write null where nothing was chosen.
     is_component = Flag(allow_none=True)
     webhook = Flag(allow_none=True)
     locked = Flag(allow_none=True)
     mcp_enabled = Flag(allow_none=True)
-    access_type = Text(allow_none=True)
+    access_type = Text(allow_none=True, metadata={"enum": [*_ACCESS["enum"], None]})
 
 
 class NewFlowsSchema(WireSchema):

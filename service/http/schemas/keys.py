@@ -9,19 +9,31 @@ from marshmallow import fields, post_load
 
 from service.domain.key_records import rights_of
 from service.domain.keys import NAME_LENGTH, KeyRules, NewKey, is_stale, masked
-from service.domain.permissions import Rate, Rights, Scope, rights_from
+from service.domain.permissions import (
+    MOST_ENTRIES,
+    MOST_PARALLEL,
+    MOST_REQUESTS,
+    MOST_SECONDS,
+    Rate,
+    Rights,
+    Scope,
+    rights_from,
+)
 from service.domain.usage import MOST_DAYS
 from service.http.schemas.fields import Flag, Instant, Text, WireSchema, between
 from service.storage.keys import ApiKey
 
-_SCOPES = {"description": "null: all that the owner may do; []: nothing", "enum": [scope.value for scope in Scope]}
+_SCOPES = {"description": "null: all that the owner may do; []: nothing", "maxItems": MOST_ENTRIES}
+_FLOWS = {"description": "ids; null: all flows; []: none", "maxItems": MOST_ENTRIES}
+_NETWORKS = {"description": "CIDR; null: anywhere; []: nowhere", "maxItems": MOST_ENTRIES}
+_ONE_SCOPE = {"enum": [scope.value for scope in Scope]}
 
 
 class RateSchema(WireSchema):
     """So many requests in so many seconds."""
 
-    requests = fields.Integer(required=True, strict=True)
-    window_seconds = fields.Integer(required=True, strict=True)
+    requests = fields.Integer(required=True, strict=True, metadata={"minimum": 1, "maximum": MOST_REQUESTS})
+    window_seconds = fields.Integer(required=True, strict=True, metadata={"minimum": 1, "maximum": MOST_SECONDS})
 
     @post_load
     def build(self, data: dict[str, int], **_: Any) -> Rate:
@@ -30,11 +42,13 @@ class RateSchema(WireSchema):
 
 
 class _RightsSchema(WireSchema):
-    scopes = fields.List(Text(), allow_none=True, metadata=_SCOPES)
-    flows = fields.List(Text(), allow_none=True, metadata={"description": "ids; null: all flows; []: none"})
-    networks = fields.List(Text(), allow_none=True, metadata={"description": "CIDR; null: anywhere; []: nowhere"})
+    scopes = fields.List(Text(metadata=_ONE_SCOPE), allow_none=True, metadata=_SCOPES)
+    flows = fields.List(Text(metadata={"format": "uuid"}), allow_none=True, metadata=_FLOWS)
+    networks = fields.List(Text(metadata={"format": "network"}), allow_none=True, metadata=_NETWORKS)
     rate_limit = fields.Nested(RateSchema, allow_none=True)
-    max_parallel_runs = fields.Integer(allow_none=True, strict=True)
+    max_parallel_runs = fields.Integer(
+        allow_none=True, strict=True, metadata={"minimum": 1, "maximum": MOST_PARALLEL}
+    )
 
     @staticmethod
     def rights(data: dict[str, Any]) -> Rights:
@@ -115,7 +129,7 @@ class KeyQuerySchema(WireSchema):
 class RotationSchema(WireSchema):
     """How a key is rotated."""
 
-    grace_seconds = fields.Integer(load_default=0, strict=True)
+    grace_seconds = fields.Integer(load_default=0, strict=True, metadata={"minimum": 0})
 
     @post_load
     def build(self, data: dict[str, int], **_: Any) -> timedelta:

@@ -8,6 +8,9 @@ from marshmallow import fields, pre_load, validate
 
 from service.http.schemas.fields import Flag, Text, WireSchema
 
+#: Every project takes an API key; it has no authentication of its own.
+_AUTH = {"properties": {"auth_type": {"const": "apikey"}}, "required": ["auth_type"]}
+
 
 class McpToolSchema(WireSchema):
     """A flow as a tool."""
@@ -32,7 +35,7 @@ class McpToolChangesSchema(WireSchema):
     """Changes to one flow; what is absent stays."""
 
     id = fields.UUID(required=True)
-    mcp_enabled = Flag()
+    mcp_enabled = Flag(allow_none=True)
     action_name = Text(allow_none=True, longest=255)
     action_description = Text(allow_none=True, longest=100_000)
 
@@ -48,7 +51,7 @@ class McpChangesSchema(WireSchema):
     """Changes to the flows of a project; a bare list is 1.5's form of it."""
 
     settings = fields.List(fields.Nested(McpToolChangesSchema), required=True, validate=validate.Length(max=500))
-    auth_settings = fields.Dict(allow_none=True, load_default=None)
+    auth_settings = fields.Dict(allow_none=True, load_default=None, metadata=_AUTH)
 
     @pre_load
     def unwrap(self, data: Any, **kwargs: Any) -> Any:

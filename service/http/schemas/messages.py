@@ -11,7 +11,7 @@ from marshmallow import fields
 from service.http.schemas.fields import Flag, Text, WireSchema
 
 
-class _Stamp(fields.Field[datetime]):
+class Stamp(fields.Field[datetime]):
     """A time as Langflow writes messages: ``2026-11-23 13:04:17.058446 UTC``."""
 
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
@@ -23,7 +23,7 @@ class MessageReadSchema(WireSchema):
 
     id = fields.UUID()
     flow_id = fields.UUID()
-    timestamp = _Stamp()
+    timestamp = Stamp()
     sender = fields.String()
     sender_name = fields.String()
     session_id = fields.String()

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from marshmallow import ValidationError, fields, pre_load, validate
+from marshmallow import ValidationError, fields, validate
 
 from service.domain.responses import LONGEST_SESSION
-from service.http.schemas.fields import Flag, Text, WireSchema
+from service.http.schemas.fields import Flag, NullIsAbsent, Text, WireSchema
 
 _LONGEST_INPUT = 1_000_000
 _MOST_METADATA = 16
@@ -52,7 +52,7 @@ class Unsupported(fields.Field[None]):
     """
 
     def __init__(self, text: str, *harmless: object, code: str = "unsupported_parameter") -> None:
-        super().__init__()
+        super().__init__(allow_none=True)
         self.refusal = {"kind": code, "text": text}
         self.harmless = (None, [], {}, *harmless)
 
@@ -61,17 +61,12 @@ class Unsupported(fields.Field[None]):
             raise ValidationError(self.refusal)
 
 
-class OpenAISchema(WireSchema):
+class OpenAISchema(NullIsAbsent):
     """What all of OpenAI's bodies have in common."""
 
     model = Text(required=True, longest=1000)
     stream = Flag(load_default=False)
     tools = Unsupported("Tools are not supported yet", code="tools_not_supported")
-
-    @pre_load
-    def without_nulls(self, data: Any, **kwargs: Any) -> Any:
-        """Null counts as absent."""
-        return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
 
 
 class TextOptionsSchema(WireSchema):
@@ -133,6 +128,6 @@ def _content(content: Any) -> Any:
 
 def _texts(parts: Iterable[Any]) -> Iterable[str]:
     for part in parts:
-        if not isinstance(part, dict) or part.get("type") not in _TEXT_PARTS:
+        if not isinstance(part, dict) or str(part.get("type")) not in _TEXT_PARTS:
             raise ValidationError({"kind": "unsupported_content", "text": "Only parts of text are supported."})
         yield str(_text.deserialize(part.get("text")))

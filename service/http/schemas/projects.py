@@ -11,6 +11,8 @@ from service.http.schemas.flows import FlowSchema
 
 #: Every project's MCP endpoints take an API key.
 AUTH_SETTINGS = {"auth_type": "apikey"}
+#: With a letter or a digit.
+_NAME = {"format": "project-name"}
 #: All of them are named in one statement.
 _FEW = validate.Length(max=MOST_AT_ONCE, error="List should have at most {max} items")
 
@@ -41,7 +43,7 @@ class ProjectWithFlowsSchema(ProjectSchema):
 class NewProjectSchema(WireSchema):
     """A new project; ``flows_list`` and ``components_list`` move into it."""
 
-    name = Text(required=True, longest=NAME_LENGTH)
+    name = Text(required=True, longest=NAME_LENGTH, metadata=_NAME)
     description = Text(allow_none=True, longest=100_000)
     flows_list = fields.List(fields.UUID(), allow_none=True, validate=_FEW)
     components_list = fields.List(fields.UUID(), allow_none=True, validate=_FEW)
@@ -50,6 +52,6 @@ class NewProjectSchema(WireSchema):
 class ProjectChangesSchema(WireSchema):
     """Part of a project; what is absent stays."""
 
-    name = Text(allow_none=True, longest=NAME_LENGTH)
+    name = Text(allow_none=True, longest=NAME_LENGTH, metadata=_NAME)
     description = Text(allow_none=True, longest=100_000)
     parent_id = fields.UUID(allow_none=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import fields, pre_load, validate
 
-from service.http.schemas.fields import Flag, Text, WireSchema
+from service.http.schemas.fields import Flag, NullIsAbsent, Text, WireSchema
 
 _INPUT_TYPES = ("chat", "text", "any")
 _OUTPUT_TYPES = ("chat", "text", "any", "debug")
@@ -17,7 +17,7 @@ def _one_of(values: tuple[str, ...]) -> validate.OneOf:
     return validate.OneOf(values, error=f"Input should be one of {quoted}")
 
 
-class RunBodySchema(WireSchema):
+class RunBodySchema(NullIsAbsent):
     """The body of a run. Null counts as absent; unknown fields, such as the documents' old ``inputs``, too."""
 
     input_value = Text(longest=1_000_000)
@@ -30,13 +30,13 @@ class RunBodySchema(WireSchema):
     background = Flag(load_default=False)
 
     @pre_load
-    def unwrap(self, data: Any, **kwargs: Any) -> Any:
+    def without_nulls(self, data: Any, **kwargs: Any) -> Any:
         """Take 1.13's ``{"input_request": {...}}`` too, and drop nulls."""
         inner = data.get("input_request") if isinstance(data, dict) else None
         body = inner if isinstance(inner, dict) else data
         if isinstance(inner, dict) and "background" in data:
             body = {"background": data["background"], **inner}
-        return {name: value for name, value in body.items() if value is not None} if isinstance(body, dict) else body
+        return super().without_nulls(body, **kwargs)
 
 
 class AdvancedInputSchema(WireSchema):
@@ -47,7 +47,7 @@ class AdvancedInputSchema(WireSchema):
     type = Text(validate=_one_of(_INPUT_TYPES), load_default="any")
 
 
-class AdvancedBodySchema(WireSchema):
+class AdvancedBodySchema(NullIsAbsent):
     """The body of an advanced run."""
 
     inputs = fields.List(fields.Nested(AdvancedInputSchema), load_default=list)
@@ -55,8 +55,3 @@ class AdvancedBodySchema(WireSchema):
     tweaks = fields.Dict(keys=fields.String(), load_default=dict)
     stream = Flag(load_default=False)
     session_id = Text(load_default=None, longest=255)
-
-    @pre_load
-    def without_nulls(self, data: Any, **kwargs: Any) -> Any:
-        """Null counts as absent."""
-        return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data

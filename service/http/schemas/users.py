@@ -7,7 +7,11 @@ from typing import Any
 from marshmallow import fields
 
 from service.domain.identity import Account
+from service.domain.usernames import PASSWORD_LENGTH, USERNAME_LENGTH
 from service.http.schemas.fields import Flag, Instant, Text, WireSchema, between
+
+_USERNAME = {"format": "username", "minLength": 1, "maxLength": USERNAME_LENGTH}
+_PASSWORD = {"minLength": 1, "maxLength": PASSWORD_LENGTH}
 
 
 class OptinsSchema(WireSchema):
@@ -69,17 +73,17 @@ class UserListSchema(WireSchema):
 class NewUserSchema(WireSchema):
     """Sign-up, or a superuser's act; rights are not among the fields on purpose."""
 
-    username = Text(required=True)
-    password = Text(required=True)
+    username = Text(required=True, metadata=_USERNAME)
+    password = Text(required=True, metadata=_PASSWORD)
     optins = fields.Nested(OptinsSchema)
 
 
 class UserUpdateSchema(WireSchema):
     """Part of a user; what is absent stays."""
 
-    username = Text()
+    username = Text(metadata=_USERNAME)
     profile_image = Text(allow_none=True, longest=255)
-    password = Text()
+    password = Text(metadata=_PASSWORD)
     is_active = Flag()
     is_superuser = Flag()
     optins = fields.Nested(OptinsSchema)
@@ -89,7 +93,7 @@ class PasswordResetSchema(WireSchema):
     """One's own new password."""
 
     current_password = Text(required=True)
-    password = Text(required=True)
+    password = Text(required=True, metadata=_PASSWORD)
 
 
 class UserQuerySchema(WireSchema):

@@ -6,8 +6,12 @@ from typing import Any
 
 from marshmallow import fields
 
-from service.domain.variables import VariableView
+from service.domain.variables import TYPE_LENGTH, VALUE_LENGTH, VariableView
 from service.http.schemas.fields import Text, WireSchema
+
+_NAME = {"format": "name", "minLength": 1}
+_VALUE = {"minLength": 1, "maxLength": VALUE_LENGTH}
+_TYPE = {"maxLength": TYPE_LENGTH}
 
 
 class VariableSchema(WireSchema):
@@ -47,9 +51,9 @@ def variable_body(view: VariableView) -> dict[str, Any]:
 class NewVariableSchema(WireSchema):
     """A new variable; ``default_fields`` is required, as in Langflow."""
 
-    name = Text(required=True)
-    value = Text(required=True)
-    type = Text(load_default=None, allow_none=True)
+    name = Text(required=True, metadata=_NAME)
+    value = Text(required=True, metadata=_VALUE)
+    type = Text(load_default=None, allow_none=True, metadata=_TYPE)
     default_fields = fields.List(Text(longest=255), required=True)
 
 
@@ -57,9 +61,9 @@ class VariableUpdateSchema(WireSchema):
     """Part of a variable; ``id`` must be there and moves nothing."""
 
     id = fields.UUID(required=True)
-    name = Text()
-    value = Text()
-    type = Text()
+    name = Text(metadata=_NAME)
+    value = Text(metadata=_VALUE)
+    type = Text(metadata=_TYPE)
     default_fields = fields.List(Text(longest=255))
 
 

@@ -6,17 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, pre_load, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from service.domain.errors import DomainError, RunTimedOut
 from service.domain.jobs import Status
-from service.http.schemas.fields import Flag, Text
+from service.http.schemas.fields import Flag, NullIsAbsent, Text
 from service.storage.base import utc_now
 
 MODES = ("sync", "stream", "background")
 PROTOCOL = "langflow"
 #: What 1.13 takes and Keyturn does not: parts of a flow, another graph in its place, and paths of files.
 UNSUPPORTED = ("data", "files", "start_component_id", "stop_component_id")
+_NOTHING = {"enum": [None]}
 #: Longest name and value of a variable in the body, as in 1.13.
 _LONGEST_NAME, _LONGEST_VALUE = 256, 64 * 1024
 
@@ -29,7 +30,7 @@ STATUS = {
 _TYPES = {"text": "message", "object": "data", "array": "dataframe"}
 
 
-class WorkflowRunSchema(Schema):
+class WorkflowRunSchema(NullIsAbsent):
     """The body of a start. Unknown fields are refused, as in 1.13; null counts as absent."""
 
     class Meta:
@@ -43,23 +44,18 @@ class WorkflowRunSchema(Schema):
         load_default="sync",
         validate=validate.OneOf(MODES, error="Input should be 'sync', 'stream' or 'background'"),
     )
-    stream_protocol = Text(longest=64, load_default=PROTOCOL)
+    stream_protocol = Text(longest=64, load_default=PROTOCOL, metadata={"enum": [PROTOCOL]})
     expose_graph_state = Flag(load_default=True)
-    data = fields.Raw(load_default=None)
-    files = fields.List(Text(), load_default=None)
-    start_component_id = Text(load_default=None)
-    stop_component_id = Text(load_default=None)
+    data = fields.Raw(load_default=None, metadata=_NOTHING)
+    files = fields.List(Text(), load_default=None, metadata=_NOTHING)
+    start_component_id = Text(load_default=None, metadata=_NOTHING)
+    stop_component_id = Text(load_default=None, metadata=_NOTHING)
     output_ids = fields.List(Text(longest=1000), load_default=list, validate=validate.Length(max=500))
     globals = fields.Dict(
         keys=Text(longest=_LONGEST_NAME, validate=validate.Length(min=1)),
         values=Text(longest=_LONGEST_VALUE), load_default=dict, validate=validate.Length(max=200),
     )  # fmt: skip
     idempotency_key = Text(longest=255, load_default=None)
-
-    @pre_load
-    def without_nulls(self, data: Any, **_: Any) -> Any:
-        """Null counts as absent."""
-        return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
 
 
 class _JobId(fields.UUID):

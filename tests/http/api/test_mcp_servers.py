@@ -235,3 +235,9 @@ def test_where_the_lists_are_locked_only_a_superuser_changes_them(
     refused = [kept(user), user.patch(f"{PATH}/weather", json={}), user.delete(f"{PATH}/weather")]
     assert [answer.status_code for answer in refused] == [403, 403, 403]
     assert user.get("/config").json["mcp_servers_locked"] is True
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+def test_a_name_that_no_database_can_hold_is_not_found(mine: Api, method: str) -> None:
+    body = {} if method == "PATCH" else None
+    assert mine.open(method, f"{PATH}/%00", json=body).status_code in {404, 422}

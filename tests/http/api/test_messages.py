@@ -212,3 +212,8 @@ def test_what_no_database_can_hold_does_not_lose_the_run(caller: Api) -> None:
     answer = caller.post(f"/run/{flow_id}", json={"input_value": "hi", "tweaks": tweaks})
     assert answer.status_code == 200, answer.json
     assert [len(m["sender_name"]) for m in caller.get("/monitor/messages").json] == [1000, 2]
+
+
+def test_a_session_to_delete_is_named_by_a_text(caller: Api) -> None:
+    answer = caller.delete("/monitor/messages/sessions", json=[{}])
+    assert (answer.status_code, answer.json["detail"][0]["type"]) == (422, "string_type")

@@ -329,3 +329,16 @@ class TestPublicFlows:
         flow = self.public(mine, data=data)
         text = Api(mine.app, None, "").get(f"/flows/public_flow/{flow['id']}").get_data(as_text=True)
         assert ("canary" in text, "OPENAI_API_KEY" in text) == (False, True)
+
+
+def test_a_taken_name_beside_a_parent_is_told_as_a_taken_name(mine: Api) -> None:
+    taken, other = (mine.post("/projects/", json={"name": name}).json for name in ("taken", "other"))
+    answer = mine.patch(f"/projects/{other['id']}", json={"name": "taken", "parent_id": taken["id"]})
+    assert answer.status_code == 409, answer.json
+
+
+@pytest.mark.parametrize("query", ["size=101", "page=0", "is_flow=maybe", f"search={'x' * 256}"])
+def test_what_is_wrong_with_a_query_is_told_though_it_does_not_count(mine: Api, query: str) -> None:
+    project = mine.get("/projects/").json[0]
+    assert mine.get(f"/projects/{project['id']}?{query}").status_code == 422
+    assert mine.get("/flows/?size=101").status_code == 422

@@ -236,3 +236,8 @@ def test_a_key_that_may_not_run_is_refused(mine: Api) -> None:
     echo(mine)
     answer = ask(limited(mine, scopes=["read"]))
     assert (answer.status_code, error_of(answer)["code"]) == (403, "permission_denied")
+
+
+def test_null_in_an_option_counts_as_absent(caller: Api) -> None:
+    answer = ask(caller, text={"format": None})
+    assert answer.status_code == 200, answer.json

@@ -33,6 +33,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         {"model": "flow", "input": [{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}]},
         "input", "unsupported_content",
     ),
+    "a part whose type is an object": (
+        {"model": "flow", "input": [{"role": "user", "content": [{"type": {}, "text": "x"}]}]},
+        "input", "unsupported_content",
+    ),
     "a part without text": (
         {"model": "flow", "input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input", "invalid_type",
     ),

@@ -183,3 +183,8 @@ def test_a_bad_field_of_a_new_user_is_named_and_nobody_is_made(chief: Api, body:
 def test_no_answer_about_a_bad_user_repeats_the_password(chief: Api) -> None:
     answer = chief.post("/users/", json={"username": 5, "password": PASSWORD})
     assert PASSWORD not in answer.text
+
+
+def test_a_name_that_is_too_long_when_its_letters_are_taken_apart_is_refused(chief: Api) -> None:
+    answer = chief.post("/users/", json=new(username="\ufdfa" * 150))
+    assert (answer.status_code, answer.json["detail"][0]["loc"]) == (422, ["body", "username"])
