@@ -132,6 +132,8 @@ class _Steady(logging.StreamHandler):  # type: ignore[type-arg]
 
 class _SteadyFile(_Steady, logging.FileHandler):
     """The same in a file."""
+
+
 def formatter(*, as_json: bool) -> logging.Formatter:
     """What makes lines of records, without keys and tokens."""
     return _Json() if as_json else _Plain()
