@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Request, Response
+from flask import Flask, Request
 from flask.sessions import NullSession, SessionInterface
 from flask_smorest import Api
 from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service import __version__, boot, observability
 from service.adapters.job_runner import Workshop
@@ -59,6 +58,8 @@ from service.http.api import (
     workflows,
 )
 from service.http.api import messages as chat_messages
+from service.http.forwarded import Forwarded
+from service.http.headers import Hardened
 from service.http.mcp import legacy
 from service.settings import Settings
 from service.start_screen import start_screen
@@ -126,8 +127,9 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     app.config.update(_flask_config(settings))
     # A redirect to the merged form would answer with the key of the query in its Location.
     app.url_map.merge_slashes = False
+    app.wsgi_app = Hardened(app.wsgi_app, settings.hsts_seconds)  # type: ignore[method-assign]
     if settings.trusted_proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies)  # type: ignore[method-assign]
+        app.wsgi_app = Forwarded(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]
     hasher = Argon2Hasher(legacy=facts.old_hashes)
     services = _services(app, settings, hasher, now or (lambda: datetime.now(UTC)))
@@ -136,7 +138,6 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     policy.install(app, services.policy)
     if settings.cors_origins:
         cors.install(app)
-    app.after_request(_harden)
     api = Api(app)
     with warnings.catch_warnings():
         # Each module names its schemas well; two of one name are two views of one thing (many, partial).
@@ -327,19 +328,3 @@ def _serve_where_openai_does(app: Flask) -> None:
     for rule in list(app.url_map.iter_rules()):
         if rule.endpoint.startswith(f"{openai.blueprint.name}."):
             app.add_url_rule(rule.rule.removeprefix("/api"), endpoint=rule.endpoint, methods=rule.methods)
-
-
-_HARDENING = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),
-    ("Referrer-Policy", "no-referrer"),
-)
-
-
-def _harden(response: Response) -> Response:
-    headers = response.headers
-    for name, value in _HARDENING:
-        headers.add(name, value)
-    if "Cache-Control" not in headers:
-        headers.add("Cache-Control", "no-store")
-    return response

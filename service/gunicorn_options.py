@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from service import boot, stopping
+from gunicorn.glogging import Logger
+
+from service import boot, observability, stopping
 from service.settings import Settings
 from service.start_screen import start_screen
+
+#: As gunicorn writes names.
+_MAY_HAVE_UNDERSCORES = "X-LANGFLOW-GLOBAL-VAR-"
 
 
 def options(settings: Settings) -> dict[str, Any]:
@@ -24,12 +29,20 @@ def options(settings: Settings) -> dict[str, Any]:
         """In each worker: streams without an end ask whether they should end."""
         stopping.ask(lambda: not worker.alive)
 
+    class Log(Logger):  # type: ignore[misc]  # gunicorn has no types
+        """gunicorn's own lines in our form: a request that it cannot read stands in them, with its query."""
+
+        def setup(self, cfg: Any) -> None:
+            super().setup(cfg)
+            for handler in self.error_log.handlers:
+                handler.setFormatter(observability.formatter(as_json=settings.log_json))
+
     return {
         "bind": f"{host}:{settings.port}",
         "workers": settings.workers,
         # Runs wait long on model providers, so a worker has threads; the timeout is the worker's heartbeat,
         # not a limit on a request: every outgoing call has its own.
-        "worker_class": "gthread",
+        "worker_class": "service.gunicorn_worker.Worker",
         "threads": settings.threads,
         "timeout": settings.worker_timeout,
         "graceful_timeout": 30,
@@ -37,13 +50,27 @@ def options(settings: Settings) -> dict[str, Any]:
         "limit_request_line": 8190,
         "limit_request_fields": 100,
         "limit_request_field_size": 16_384,
-        # X-LANGFLOW-GLOBAL-VAR-OPENAI_API_KEY has underscores, which gunicorn would drop to keep a client from
-        # forging a proxy's header. No header of a proxy is trusted here, so there is none to forge.
+        # X-LANGFLOW-GLOBAL-VAR-OPENAI_API_KEY has underscores, and gunicorn would drop it.
         "header_map": "dangerous",
+        "pre_request": _drop_ambiguous_headers,
+        # gunicorn believes these headers of every peer on this machine; service/http/forwarded.py alone does here.
+        "forwarded_allow_ips": "",
+        "secure_scheme_headers": {},
+        "forwarder_headers": "",
         # No start of a worker goes unheard, and no request is logged with its query: it may hold a key.
         "loglevel": "warning" if settings.log_level in {"info", "debug"} else settings.log_level,
+        "logger_class": Log,
         "accesslog": None,
         "on_starting": on_starting,
         "post_worker_init": post_worker_init,
         "control_socket_disable": True,
     }
+
+
+def _drop_ambiguous_headers(_worker: Any, request: Any) -> None:
+    """Leave out what WSGI cannot tell from another header: ``X_Forwarded_For`` would count as a proxy's own."""
+    if any("_" in name and not name.startswith(_MAY_HAVE_UNDERSCORES) for name, _ in request.headers):
+        request.headers = [
+            (name, value) for name, value in request.headers
+            if "_" not in name or name.startswith(_MAY_HAVE_UNDERSCORES)
+        ]  # fmt: skip

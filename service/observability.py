@@ -59,11 +59,16 @@ class _Json(logging.Formatter):
         return redacted(json.dumps(line, ensure_ascii=False))
 
 
+def formatter(*, as_json: bool) -> logging.Formatter:
+    """What makes lines of records, without keys and tokens."""
+    return _Json() if as_json else _Plain()
+
+
 def install(level: str, log_file: Path | None = None, *, as_json: bool = False) -> None:
     """Send the logs of this process to standard error, or to a file."""
     handler: logging.Handler = logging.FileHandler(log_file) if log_file else logging.StreamHandler()
     handler.addFilter(_Redact())
-    handler.setFormatter(_Json() if as_json else _Plain())
+    handler.setFormatter(formatter(as_json=as_json))
     root = logging.getLogger("service")
     for former in root.handlers:
         former.close()

@@ -176,6 +176,7 @@ class Settings:
     request_log: bool = True
     cors_origins: tuple[str, ...] = ()
     cors_allow_credentials: bool = False
+    hsts_seconds: int = 31_536_000
     max_file_size_upload_mb: int = 100
     max_body_bytes: int = 16 * 1024 * 1024
 
@@ -445,6 +446,21 @@ class _Reader:
                 self.problems.append(f"{name} names {text!r}: write an origin such as https://keyturn.example:8443")
         return found
 
+    def _cors_origins(self) -> tuple[str, ...]:
+        """Origins as browsers write them: without a path, and without the port that goes without saying.
+
+        ``null`` is what every sandboxed page and every local file says of itself, so it names nobody.
+        """
+        name = "LANGFLOW_CORS_ORIGINS"
+        found = tuple(text.lower() for text in self._names(name))
+        for text in found:
+            if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@*,\s]+", text):
+                self.problems.append(
+                    f"{name} names {text!r}: write an origin such as https://keyturn.example:8443, without a path "
+                    "or a pattern, or * alone"
+                )
+        return tuple(re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", text) for text in found)
+
     def _server(self) -> dict[str, Any]:
         env = self.env
         host = env.str("LANGFLOW_HOST", "127.0.0.1")
@@ -463,8 +479,9 @@ class _Reader:
             "log_file": env.path("LANGFLOW_LOG_FILE", None),
             "log_json": self._one_of("LANGFLOW_LOG_ENV", "default", _LOG_ENVIRONMENTS) != "default",
             "request_log": env.bool("KEYTURN_REQUEST_LOG", True),
-            "cors_origins": tuple(self._names("LANGFLOW_CORS_ORIGINS")),
+            "cors_origins": self._cors_origins(),
             "cors_allow_credentials": env.bool("LANGFLOW_CORS_ALLOW_CREDENTIALS", False),
+            "hsts_seconds": self._positive("KEYTURN_HSTS_SECONDS", 31_536_000, least=0),
             "max_file_size_upload_mb": self._positive("LANGFLOW_MAX_FILE_SIZE_UPLOAD", 100),
             "max_body_bytes": self._positive("KEYTURN_MAX_BODY_BYTES", 16 * 1024 * 1024),
             "auto_migrate": env.bool("KEYTURN_AUTO_MIGRATE", True),

@@ -23,14 +23,17 @@ def install(app: Flask) -> None:
 def _allow(response: Response) -> Response:
     origin = request.headers.get("Origin")
     settings = services().settings
+    is_open = "*" in settings.cors_origins
+    if not is_open:
+        # On refusals and on requests of programs too: a cache must hand neither to a page that may read answers.
+        response.vary.add("Origin")
     if origin is None:
         return response
-    if origin in settings.cors_origins:
+    if origin in settings.cors_origins and not is_open:
         response.headers["Access-Control-Allow-Origin"] = origin
-        response.vary.add("Origin")
         if settings.cors_allow_credentials:
             response.headers["Access-Control-Allow-Credentials"] = "true"
-    elif "*" in settings.cors_origins:
+    elif is_open:
         response.headers["Access-Control-Allow-Origin"] = "*"
     else:
         return response

@@ -136,8 +136,8 @@ def _helpers() -> dict[str, Any]:
 @blueprint.after_request
 def _finish(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    if request.endpoint == "pages.static" and response.status_code == 200:
+    # 304 too: what it says replaces what the browser has kept with the file.
+    if request.endpoint == "pages.static" and response.status_code in {200, 304}:
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     tokens = g.pop("fresh_tokens", None)
     return cookies.set_tokens(response, tokens, services()) if tokens is not None else response
