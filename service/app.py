@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request
 from flask.sessions import NullSession, SessionInterface
@@ -33,12 +33,12 @@ from service.background import background
 from service.domain.accounts import Lifetimes
 from service.domain.mcp_shapes import Shapes
 from service.domain.policy import Era, Policy
-from service.domain.ports import LimitStore, Snapshots, Vault
+from service.domain.ports import LimitStore, RunSink, Snapshots, Vault
 from service.domain.runs import FlowRunner
 from service.domain.sign_in import SignInLimits
 from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.component import Services as SearchServices
-from service.http import cors, db, errors, pages, policy, request_log
+from service.http import cors, db, errors, metrics, pages, policy, request_log
 from service.http.api import (
     audit,
     auth,
@@ -58,12 +58,17 @@ from service.http.api import (
     workflows,
 )
 from service.http.api import messages as chat_messages
+from service.http.api import metrics as numbers
 from service.http.forwarded import Forwarded
 from service.http.headers import Hardened
 from service.http.mcp import legacy
+from service.metrics import Meter
 from service.settings import Settings
 from service.start_screen import start_screen
 from service.storage.engine import for_lookups, is_memory
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 _BLUEPRINTS = (
     *(
@@ -84,6 +89,7 @@ _BLUEPRINTS = (
             mcp_servers,
             openai,
             audit,
+            numbers,
         )
     ),
     files.of_users,
@@ -127,9 +133,6 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     app.config.update(_flask_config(settings))
     # A redirect to the merged form would answer with the key of the query in its Location.
     app.url_map.merge_slashes = False
-    app.wsgi_app = Hardened(app.wsgi_app, settings.hsts_seconds)  # type: ignore[method-assign]
-    if settings.trusted_proxies:
-        app.wsgi_app = Forwarded(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]
     hasher = Argon2Hasher(legacy=facts.old_hashes)
     services = _services(app, settings, hasher, now or (lambda: datetime.now(UTC)))
@@ -152,9 +155,20 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         app.register_blueprint(pages.blueprint)
     _serve_other_forms(app)
     _serve_where_openai_does(app)
+    if settings.metrics != "off":
+        metrics.install(app, services)
+    app.wsgi_app = _wrapped(app.wsgi_app, settings, services)  # type: ignore[method-assign, assignment]
     # What waits from before a restart is taken up without waiting for the first request.
     services.jobs.keeper.awake()
     return app
+
+
+def _wrapped(app: WSGIApplication, settings: Settings, services: db.Services) -> WSGIApplication:
+    """What surrounds Flask, the outermost last: the scheme has to be known where the headers are added."""
+    if settings.metrics_address is not None:
+        app = metrics.OwnAddress(app, services, settings.metrics_address[1])
+    app = Hardened(app, settings.hsts_seconds)
+    return Forwarded(app, settings.trusted_proxies) if settings.trusted_proxies else app
 
 
 def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callable[[], datetime]) -> db.Services:
@@ -163,13 +177,14 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
     url = settings.database_url
     cached = url.get_backend_name() == "sqlite" and not is_memory(url)
     snapshots = CommitCache(Path(url.database or "")) if cached else NoCache()
-    messages, run_log = MessageWriter(engine), RunLog(engine)
+    messages, run_log, meter = MessageWriter(engine), RunLog(engine), Meter()
     models = model_providers(settings)
     limits = limits_of_keys(settings, engine, now)
     run_limits = limits.of(settings.run_limit_when_away)
     runner = flow_runner(
-        settings, engine, vault, models=models, snapshots=snapshots, messages=messages, run_log=run_log
-    )
+        settings, engine, vault, models=models, snapshots=snapshots, messages=messages,
+        run_log=metrics.CountedRuns(run_log, meter),
+    )  # fmt: skip
     return db.Services(
         settings=settings,
         engine=engine,
@@ -203,6 +218,7 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
         mcp_mail=Mailbox(engine, legacy.LASTS_SECONDS),
         mcp_calls=OpenCalls(engine, settings.run_timeout * 2 + 60),
         mcp_places=LocalLimits(),
+        meter=meter,
         now=now,
     )
 
@@ -225,7 +241,7 @@ def model_providers(settings: Settings) -> Providers:
 def flow_runner(
     settings: Settings, engine: Engine, vault: Vault, *, models: Providers | None = None,
     snapshots: Snapshots | None = None, messages: MessageWriter | None = None,
-    run_log: RunLog | None = None,
+    run_log: RunSink | None = None,
 ) -> FlowRunner:  # fmt: skip
     """What runs flows, and explains what they need; commands on the console leave out what only a server has."""
     return FlowRunner(

@@ -8,6 +8,7 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 from service import boot, observability, stopping
+from service.metrics import Board, occupy
 from service.settings import Settings
 from service.start_screen import start_screen
 
@@ -37,8 +38,21 @@ def options(settings: Settings) -> dict[str, Any]:
             for handler in self.error_log.handlers:
                 handler.setFormatter(observability.formatter(as_json=settings.log_json))
 
+    board = Board(settings.workers * 2 + 2) if settings.metrics != "off" else None
+
+    def pre_fork(_server: Any, worker: Any) -> None:
+        worker.slot = board.take() if board else None
+
+    def post_fork(_server: Any, worker: Any) -> None:
+        if board and worker.slot is not None:
+            occupy(board, worker.slot, worker.pid)
+
+    def child_exit(_server: Any, worker: Any) -> None:
+        if board and worker.slot is not None:
+            board.give_back(worker.slot)
+
     return {
-        "bind": f"{host}:{settings.port}",
+        "bind": [f"{host}:{settings.port}", *([settings.metrics] if settings.metrics_address else [])],
         "workers": settings.workers,
         # Runs wait long on model providers, so a worker has threads; the timeout is the worker's heartbeat,
         # not a limit on a request: every outgoing call has its own.
@@ -62,6 +76,9 @@ def options(settings: Settings) -> dict[str, Any]:
         "logger_class": Log,
         "accesslog": None,
         "on_starting": on_starting,
+        "pre_fork": pre_fork,
+        "post_fork": post_fork,
+        "child_exit": child_exit,
         "post_worker_init": post_worker_init,
         "control_socket_disable": True,
     }

@@ -177,6 +177,8 @@ class Settings:
     cors_origins: tuple[str, ...] = ()
     cors_allow_credentials: bool = False
     hsts_seconds: int = 31_536_000
+    #: "off", "key", or an address such as 127.0.0.1:9090.
+    metrics: str = "key"
     max_file_size_upload_mb: int = 100
     max_body_bytes: int = 16 * 1024 * 1024
 
@@ -274,6 +276,14 @@ class Settings:
         """True when ``host`` can be reached from this machine only."""
         return is_loopback(self.host)
 
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Where the metrics are read without a key; None: nowhere."""
+        if self.metrics in {"off", "key"}:
+            return None
+        host, _, port = self.metrics.rpartition(":")
+        return host.strip("[]"), int(port)
+
     def contradictions(self) -> Iterator[str]:
         """Yield a line for each pair of settings that cannot both be meant."""
         if self.is_open and not self.listens_on_loopback and not self.allow_unauthenticated:
@@ -281,6 +291,8 @@ class Settings:
                 f"LANGFLOW_AUTO_LOGIN lets anybody in who reaches {self.host}: set LANGFLOW_HOST=127.0.0.1, "
                 "or LANGFLOW_AUTO_LOGIN=false, or accept it with KEYTURN_ALLOW_UNAUTHENTICATED=true"
             )
+        if self.metrics_address is not None and self.metrics_address[1] == self.port:
+            yield f"KEYTURN_METRICS={self.metrics} is the port that everybody reaches: choose another one"
         if "*" in self.cors_origins and self.cors_allow_credentials:
             yield (
                 "LANGFLOW_CORS_ORIGINS=* with LANGFLOW_CORS_ALLOW_CREDENTIALS=true would let every site act for "
@@ -461,6 +473,21 @@ class _Reader:
                 )
         return tuple(re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", text) for text in found)
 
+    def _metrics(self, name: str) -> str:
+        text: str = self.env.str(name, "key").lower()
+        if text in {"off", "key"}:
+            return text
+        host, _, port = text.rpartition(":")
+        try:
+            ipaddress.ip_address(host.strip("[]"))
+            is_sound = port.isascii() and 0 < int(port) < 65_536
+        except ValueError:
+            is_sound = False
+        if not is_sound:
+            self.problems.append(f"{name} is {text!r}: it must be off, key, or an address such as 127.0.0.1:9090")
+            return "off"
+        return text
+
     def _server(self) -> dict[str, Any]:
         env = self.env
         host = env.str("LANGFLOW_HOST", "127.0.0.1")
@@ -482,6 +509,7 @@ class _Reader:
             "cors_origins": self._cors_origins(),
             "cors_allow_credentials": env.bool("LANGFLOW_CORS_ALLOW_CREDENTIALS", False),
             "hsts_seconds": self._positive("KEYTURN_HSTS_SECONDS", 31_536_000, least=0),
+            "metrics": self._metrics("KEYTURN_METRICS"),
             "max_file_size_upload_mb": self._positive("LANGFLOW_MAX_FILE_SIZE_UPLOAD", 100),
             "max_body_bytes": self._positive("KEYTURN_MAX_BODY_BYTES", 16 * 1024 * 1024),
             "auto_migrate": env.bool("KEYTURN_AUTO_MIGRATE", True),

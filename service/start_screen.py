@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from service import __version__
 from service.boot import Facts
-from service.settings import Settings
+from service.settings import Settings, is_loopback
 
 
 def start_screen(settings: Settings, facts: Facts) -> str:
@@ -62,5 +62,7 @@ def _open(settings: Settings) -> Iterator[str]:
         yield "LANGFLOW_RATE_LIMIT_ENABLED is off: passwords can be guessed at full speed"
     if "*" in settings.cors_origins:
         yield "LANGFLOW_CORS_ORIGINS is *: pages of every site can read answers"
+    if settings.metrics_address is not None and not is_loopback(settings.metrics_address[0]):
+        yield f"KEYTURN_METRICS is {settings.metrics}: whoever reaches it reads the metrics without a key"
     if not settings.listens_on_loopback:
         yield f"listening on {settings.host} without TLS: put a proxy with TLS in front"

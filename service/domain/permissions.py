@@ -32,10 +32,12 @@ class Scope(StrEnum):
     MANAGE = "manage"
     #: What only a superuser may.
     ADMIN = "admin"
+    #: Read the server's numbers, and nothing else; of a superuser's key only.
+    METRICS = "metrics"
 
 
 #: Whoever may change may look. Running is never implied: it spends the provider's money.
-IMPLIED = {Scope.MANAGE: {Scope.READ}, Scope.ADMIN: {Scope.MANAGE, Scope.READ}}
+IMPLIED = {Scope.MANAGE: {Scope.READ}, Scope.ADMIN: {Scope.MANAGE, Scope.READ, Scope.METRICS}}
 
 #: Which scope a route needs, by endpoint; None: any good key. Every route is here, and a test says so.
 ROUTES: dict[str, Scope | None] = {
@@ -51,6 +53,7 @@ ROUTES: dict[str, Scope | None] = {
     "auth.session": None,
     "api-docs.openapi_json": None,
     "users.whoami": None,
+    "metrics.read": Scope.METRICS,
     "users.create": Scope.ADMIN,
     "users.list": Scope.ADMIN,
     "users.get": Scope.ADMIN,

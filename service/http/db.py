@@ -24,6 +24,7 @@ from service.domain.keys import KeyRules
 from service.domain.policy import Policy
 from service.domain.ports import LimitStore, PasswordHasher, Vault
 from service.domain.sign_in import SignInLimits
+from service.metrics import Meter
 from service.settings import Settings
 from service.storage import Base
 from service.storage.engine import begin_write, engine_options, install_rules
@@ -81,6 +82,7 @@ class Services:
     mcp_calls: OpenCalls
     #: Counted in this process: they keep its threads for others.
     mcp_places: LocalLimits
+    meter: Meter
     jobs: Background
     now: Callable[[], datetime]
 

@@ -10,6 +10,7 @@ RULES: dict[str, Kind] = {
     "monitor.ready": Kind.PUBLIC,
     "monitor.version": Kind.PUBLIC,
     "monitor.config": Kind.OPTIONAL,
+    "metrics.read": Kind.SUPERUSER,
     "auth.login": Kind.PUBLIC,
     "auth.auto_login": Kind.PUBLIC,
     "auth.refresh": Kind.PUBLIC,

@@ -18,6 +18,7 @@ from service.domain.errors import DomainError, Invalid
 from service.domain.ports import Event
 from service.domain.runs import Running
 from service.http.answers import spaced
+from service.http.db import services
 from service.http.errors import detail_of, status_of
 from service.http.schemas.workflows import outputs_of
 
@@ -226,4 +227,7 @@ def answered(pump: Relay, kind: str) -> Response:
     headers: dict[str, Any] = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     response = Response(iter(pump), mimetype=kind, headers=headers)
     response.call_on_close(pump.close)
+    meter = services().meter
+    meter.stream(1)
+    response.call_on_close(lambda: meter.stream(-1))
     return response

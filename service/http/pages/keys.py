@@ -28,6 +28,7 @@ SCOPES = (
     (Scope.READ, "look at flows, variables' names, messages and keys"),
     (Scope.MANAGE, "change them, keys among them"),
     (Scope.ADMIN, "what only a superuser may"),
+    (Scope.METRICS, "read the server's numbers (a superuser's key)"),
 )
 
 
