@@ -23,14 +23,13 @@ from typing import Any
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from service.http import bodies
 from service.http.headers import OF_API
 
 #: Seconds in which the head and a small body have to be there; no thread waits for them.
 HEAD_SECONDS = 15
 #: Bytes of a head. gunicorn's own limits on its lines hold beside it.
 MOST_HEAD = 65_536
-#: Bytes of a body that is gathered before a thread is taken. All that strangers may send is smaller.
-SMALL_BODY = 16_384
 #: Seconds that a thread waits for a client that sends or takes nothing at all.
 STANDSTILL_SECONDS = 15
 #: A large body may take this long, and longer the more of it has come.
@@ -112,7 +111,7 @@ class _Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
             return -1 if len(held) > MOST_HEAD else 1
         length = _LENGTH.search(held, 0, end)
         # Of two lengths gunicorn refuses both, whatever comes.
-        missing = end + int(length[1]) - len(held) if length is not None and int(length[1]) <= SMALL_BODY else 0
+        missing = end + int(length[1]) - len(held) if length is not None and int(length[1]) <= bodies.SMALL else 0
         if missing > 0 and not self.was_told_to_go_on and _CONTINUE.search(held, 0, end):
             self.was_told_to_go_on = True
             self.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -112,6 +112,8 @@ def test_each_problem_is_one_line(read: Read) -> None:
         {"LANGFLOW_AUTO_LOGIN": "true", "LANGFLOW_HOST": "0.0.0.0"},
         {"LANGFLOW_SKIP_AUTH_AUTO_LOGIN": "true", "LANGFLOW_VERSION": "1.4.0", "LANGFLOW_HOST": "::"},
         {"LANGFLOW_CORS_ORIGINS": "*", "LANGFLOW_CORS_ALLOW_CREDENTIALS": "true"},
+        {"LANGFLOW_CORS_ORIGINS": "https://a.example,*", "LANGFLOW_CORS_ALLOW_CREDENTIALS": "true"},
+        {"KEYTURN_METRICS": "127.0.0.1:7860"},
         {"LANGFLOW_ACCESS_SAME_SITE": "none"},
         {"LANGFLOW_REFRESH_SAME_SITE": "none", "LANGFLOW_REFRESH_SECURE": "false"},
         {"LANGFLOW_SUPERUSER_PASSWORD": "langflow"},
@@ -147,6 +149,16 @@ def test_settings_that_go_together_are_accepted(read: Read, environ: dict[str, s
     [
         ("LANGFLOW_WEBHOOK_AUTH_ENABLE", "false"),
         ("LANGFLOW_API_KEY_SOURCE", "env"),
+        ("LANGFLOW_CORS_ORIGINS", "null"),
+        ("LANGFLOW_CORS_ORIGINS", "https://*.a.example"),
+        ("LANGFLOW_CORS_ORIGINS", "https://a.example/path"),
+        ("LANGFLOW_CORS_ORIGINS", "a.example"),
+        ("KEYTURN_METRICS", "on"),
+        ("KEYTURN_METRICS", "9090"),
+        ("KEYTURN_METRICS", "metrics.example:9090"),
+        ("KEYTURN_METRICS", "127.0.0.1:0"),
+        ("KEYTURN_METRICS", "127.0.0.1:65536"),
+        ("KEYTURN_METRICS", ":9090"),
         ("LANGFLOW_VARIABLES_TO_GET_FROM_ENVIRONMENT", "LANGFLOW_SECRET_KEY"),
         ("LANGFLOW_VARIABLES_TO_GET_FROM_ENVIRONMENT", '["KEYTURN_PREVIOUS_SECRET_KEYS"]'),
         ("LANGFLOW_VARIABLES_TO_GET_FROM_ENVIRONMENT", "DATABASE_URL"),
@@ -175,6 +187,7 @@ VALUES = {
     "LANGFLOW_LOG_FILE": "log",
     "LANGFLOW_CORS_ORIGINS": "https://a.example",
     "KEYTURN_MCP_ALLOWED_ORIGINS": "https://a.example",
+    "KEYTURN_METRICS": "127.0.0.1:9090",
     "LANGFLOW_VARIABLES_TO_GET_FROM_ENVIRONMENT": "MINE",
     "LANGFLOW_TWEAKS_POLICY": "declared",
     "LANGFLOW_API_KEY_SOURCE": "db",
@@ -266,7 +279,20 @@ def test_only_listed_names_of_the_environment_are_kept(read: Read) -> None:
 
 @pytest.mark.parametrize("text", ["ONE,TWO", " ONE , TWO ", '["ONE", "TWO"]'])
 def test_a_list_may_be_written_with_commas_or_as_json(read: Read, text: str) -> None:
-    assert read(LANGFLOW_CORS_ORIGINS=text).cors_origins == ("ONE", "TWO")
+    assert read(KEYTURN_MODEL_BASE_URLS=text).model_base_urls == ("ONE", "TWO")
+
+
+def test_origins_for_cors_are_as_browsers_write_them(read: Read) -> None:
+    found = read(LANGFLOW_CORS_ORIGINS="https://Ours.example:443, http://ours.example:80, http://ours.example:8080")
+    assert found.cors_origins == ("https://ours.example", "http://ours.example", "http://ours.example:8080")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [("off", None), ("KEY", None), ("127.0.0.1:9090", ("127.0.0.1", 9090)), ("[::1]:9090", ("::1", 9090))],
+)
+def test_metrics_have_an_address_only_where_one_is_given(read: Read, text: str, address: object) -> None:
+    assert read(KEYTURN_METRICS=text).metrics_address == address
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost", "LOCALHOST"])

@@ -117,7 +117,7 @@ def _jobs(own: Services) -> list[Sample]:
     query = select(Job.status, func.count()).where(Job.status.in_(wanted)).group_by(Job.status)
     try:
         with own.engine.connect() as connection:
-            found: dict[str, int] = dict(connection.execute(query).tuples().all())
+            found = {row.status: int(row[1]) for row in connection.execute(query)}
     except SQLAlchemyError:
         return []
     return [({"status": status}, found.get(status, 0)) for status in wanted]

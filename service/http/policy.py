@@ -26,7 +26,7 @@ from service.domain.permissions import check_route
 from service.domain.policy import Kind, Outcome, Policy, without_credential
 from service.domain.sign_in import network_of
 from service.domain.usernames import by_name
-from service.http import csrf, key_limits, origins, sessions
+from service.http import bodies, csrf, key_limits, origins, sessions
 from service.http.db import Services, abandon, notes, services, session
 from service.http.identity import identify, presented
 from service.http.rules import RULES
@@ -89,7 +89,9 @@ def _check() -> None:
         if kind is None:
             log.error("the endpoint %s has no rule in service/http/rules.py", endpoint)
             raise Forbidden("This endpoint is closed")
-        if kind is not Kind.PUBLIC:
+        if kind is Kind.PUBLIC:
+            bodies.check_strangers(current)
+        else:
             identity = _admit(current, kind, services())
     notes().identity = identity
 
@@ -171,6 +173,7 @@ def _wording(kind: Kind, text: str) -> str:
 def _without_credential(request: Request, kind: Kind, own: Services) -> Identity | None:
     outcome = without_credential(kind, own.policy)
     if outcome is Outcome.ANONYMOUS:
+        bodies.check_strangers(request)
         return None
     # A login token does not count on endpoints for keys, and still whoever sends one is not nobody.
     unknown = next(presented(request), None) is None

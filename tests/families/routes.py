@@ -129,6 +129,7 @@ SAMPLES: dict[Route, Sample] = {
     ("GET", "monitor.ready"): Sample(),
     ("GET", "monitor.version"): Sample(),
     ("GET", "monitor.config"): Sample(),
+    ("GET", "metrics.read"): Sample(by_superuser=True),
     ("POST", "auth.login"): Sample(form=_LOGIN),
     ("GET", "auth.auto_login"): Sample(status=403),
     ("POST", "auth.refresh"): Sample(cookies={"refresh_token_lf": REFRESH_TOKEN}),
