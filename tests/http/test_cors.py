@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
@@ -17,14 +17,14 @@ STRANGERS = [
     "https://evilours.example", "https://ours.example:8443", "http://ours.example", "https://sub.ours.example",
     "https://ours.example/", "https://ours.example@evil.example", "https://ours.example, https://evil.example",
     "HTTPS://OURS.EXAMPLE", "https://ours.example#", "http://localhost:30000", "http://localhost", "file://",
-    "https://ours.examplе",
+    "https://ours.exampl\u0435",
 ]  # fmt: skip
 ALLOWING = "access-control-"
 
 
 @pytest.fixture(scope="module")
-def app(make_lasting: MakeApp) -> Iterator[Flask]:  # noqa: F811
-    yield make_lasting(make_url("sqlite://"), cors_origins=(OURS, OURS_TOO), cors_allow_credentials=True)
+def app(make_lasting: MakeApp) -> Flask:  # noqa: F811
+    return make_lasting(make_url("sqlite://"), cors_origins=(OURS, OURS_TOO), cors_allow_credentials=True)
 
 
 def ask(app: Flask, origin: str | None, method: str = "GET", path: str = "/api/v1/users/whoami") -> TestResponse:
