@@ -38,7 +38,7 @@ from service.domain.runs import FlowRunner
 from service.domain.sign_in import SignInLimits
 from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.component import Services as SearchServices
-from service.http import cors, db, errors, metrics, pages, policy, request_log
+from service.http import bodies, cors, db, errors, metrics, pages, policy, request_log
 from service.http.api import (
     audit,
     auth,
@@ -130,6 +130,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         # gunicorn was started without our configuration, so nobody has shown it yet, and nobody can later.
         print(start_screen(settings, facts), file=sys.stderr, flush=True)
     app = _App("service", static_folder=None)
+    app.request_class = bodies.Request
     app.config.update(_flask_config(settings))
     # A redirect to the merged form would answer with the key of the query in its Location.
     app.url_map.merge_slashes = False
@@ -316,6 +317,9 @@ def _limits(settings: Settings) -> Limits:
 def _flask_config(settings: Settings) -> dict[str, object]:
     return {
         "MAX_CONTENT_LENGTH": settings.max_body_bytes,
+        # What a form may hold beside its files, and how many parts.
+        "MAX_FORM_MEMORY_SIZE": 500_000,
+        "MAX_FORM_PARTS": 1000,
         "API_TITLE": "Keyturn",
         "API_VERSION": __version__,
         "OPENAPI_VERSION": "3.1.0",

@@ -107,8 +107,10 @@ class _Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         # Line ends in front of a request are gunicorn's to judge; they end no head.
         start = len(held) - len(held.lstrip(b"\r\n"))
         end = held.find(b"\r\n\r\n", start) + 4
+        if (end if end >= 4 else len(held)) > MOST_HEAD:
+            return -1
         if end < 4:
-            return -1 if len(held) > MOST_HEAD else 1
+            return 1
         length = _LENGTH.search(held, 0, end)
         # Of two lengths gunicorn refuses both, whatever comes.
         missing = end + int(length[1]) - len(held) if length is not None and int(length[1]) <= bodies.SMALL else 0

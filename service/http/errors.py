@@ -11,8 +11,9 @@ import logging
 
 from flask import Flask, jsonify
 from flask.wrappers import Response
+from gunicorn.http.errors import ParseException
 from sqlalchemy.exc import OperationalError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException
 
 from service.domain import errors
 
@@ -53,6 +54,8 @@ def install(app: Flask) -> None:
     app.register_error_handler(errors.DomainError, answer)
     app.register_error_handler(Worded, _worded)
     app.register_error_handler(HTTPException, of_http)
+    # Chunks that are none: gunicorn finds out while a view reads the body.
+    app.register_error_handler(ParseException, lambda _: of_http(BadRequest()))
     app.register_error_handler(OperationalError, of_database)
     app.register_error_handler(Exception, unexpected)
 
