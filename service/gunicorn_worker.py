@@ -27,11 +27,11 @@ from service.http import bodies
 from service.http.headers import OF_API
 
 #: Seconds in which the head and a small body have to be there; no thread waits for them.
-HEAD_SECONDS = 15
+HEAD_SECONDS = 10
 #: Bytes of a head. gunicorn's own limits on its lines hold beside it.
 MOST_HEAD = 65_536
 #: Seconds that a thread waits for a client that sends or takes nothing at all.
-STANDSTILL_SECONDS = 15
+STANDSTILL_SECONDS = 10
 #: A large body may take this long, and longer the more of it has come.
 BODY_SECONDS, BODY_BYTES_PER_SECOND = 30, 8192
 #: Seconds that a closed connection is read from, so that what was sent last arrives (RFC 9112, 9.6).
