@@ -74,6 +74,11 @@ class Process:
         """Send SIGTERM, and do not wait."""
         self._process.send_signal(signal.SIGTERM)
 
+    def children(self) -> list[int]:
+        """The processes that it has forked."""
+        pid = self._process.pid
+        return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     @property
     def _ended(self) -> bool:
         return not self._reader.is_alive() and self._process.poll() is not None
