@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 from time import perf_counter
@@ -59,14 +60,15 @@ class CountedRuns:
 class OwnAddress:
     """Answers on the port of the metrics with them and nothing else, and leaves every other port alone.
 
-    The port is the one of the socket on which the request came. No header can name another.
+    The port is the one of the socket on which the request came: ``SERVER_PORT`` alone is what ``Host`` says where a
+    proxy comes over a unix socket.
     """
 
     def __init__(self, app: WSGIApplication, own: Services, port: int) -> None:
         self._app, self._services, self._port = app, own, str(port)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["SERVER_PORT"] != self._port:
+        if environ["SERVER_PORT"] != self._port or not self._came_here(environ):
             return self._app(environ, start_response)
         if environ["PATH_INFO"] != "/metrics" or environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
             start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", "0")])
@@ -74,6 +76,12 @@ class OwnAddress:
         body = read(self._services).encode()
         start_response("200 OK", [("Content-Type", CONTENT_TYPE), ("Content-Length", str(len(body)))])
         return [body]
+
+    def _came_here(self, environ: WSGIEnvironment) -> bool:
+        connection = environ.get("gunicorn.socket")
+        if not isinstance(connection, socket.socket) or connection.family == socket.AF_UNIX:
+            return False
+        return str(connection.getsockname()[1]) == self._port
 
 
 def read(own: Services) -> str:

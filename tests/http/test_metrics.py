@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 from sqlalchemy import URL
 
 from service.metrics import OTHER, Board, Meter
@@ -164,23 +166,45 @@ def test_elsewhere_they_are_not_there(make_app: Callable[..., Flask], sqlite_url
     assert status(Api.of_superuser(make_app(sqlite_url, metrics=metrics))) == 404
 
 
+@pytest.fixture
+def own_socket() -> Iterator[socket.socket]:
+    """Stands for a connection that came on the address of the metrics."""
+    with socket.socket() as made:
+        made.bind(("127.0.0.1", 0))
+        yield made
+
+
+@pytest.fixture
+def apart(make_app: Callable[..., Flask], sqlite_url: URL, own_socket: socket.socket) -> FlaskClient:
+    port = own_socket.getsockname()[1]
+    return make_app(sqlite_url, metrics=f"127.0.0.1:{port}", trusted_proxies=1).test_client()
+
+
+def on(connection: socket.socket, port: int) -> dict[str, object]:
+    return {"environ_overrides": {"SERVER_PORT": str(port), "gunicorn.socket": connection}}
+
+
 def test_an_address_of_their_own_serves_them_without_a_key_and_nothing_else(
-    make_app: Callable[..., Flask], sqlite_url: URL
+    apart: FlaskClient, own_socket: socket.socket
 ) -> None:
-    client = make_app(sqlite_url, metrics="127.0.0.1:9090").test_client()
-    here = {"environ_overrides": {"SERVER_PORT": "9090"}}
-    assert samples(client.get("/metrics", **here).text)
-    others = [client.get(path, **here).status_code for path in ("/health", "/", "/api/v1/version", "/login")]
+    here = on(own_socket, own_socket.getsockname()[1])
+    assert samples(apart.get("/metrics", **here).text)
+    others = [apart.get(path, **here).status_code for path in ("/health", "/", "/api/v1/version", "/login")]
     assert others == [404] * 4
-    assert client.post("/metrics", **here).status_code == 404
+    assert apart.post("/metrics", **here).status_code == 404
 
 
-@pytest.mark.parametrize("headers", [{"Host": "127.0.0.1:9090"}, {"X-Forwarded-Port": "9090"}])
-def test_no_header_leads_to_that_address(
-    make_app: Callable[..., Flask], sqlite_url: URL, headers: dict[str, str]
-) -> None:
-    client = make_app(sqlite_url, metrics="127.0.0.1:9090", trusted_proxies=1).test_client()
-    assert client.get("/metrics", headers=headers).status_code == 403
+def test_no_header_leads_to_that_address(apart: FlaskClient, own_socket: socket.socket) -> None:
+    port = own_socket.getsockname()[1]
+    for headers in ({"Host": f"127.0.0.1:{port}"}, {"X-Forwarded-Port": str(port)}):
+        assert apart.get("/metrics", headers=headers).status_code == 403
+
+
+def test_a_proxy_on_a_unix_socket_does_not_lead_there_either(apart: FlaskClient, own_socket: socket.socket) -> None:
+    port = own_socket.getsockname()[1]
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert apart.get("/metrics", **on(ours, port)).status_code == 403
 
 
 def test_a_slot_that_is_given_back_keeps_what_was_counted_and_nothing_that_was_open() -> None:
