@@ -65,7 +65,7 @@ from service.http.mcp import legacy
 from service.metrics import Meter
 from service.settings import Settings
 from service.start_screen import start_screen
-from service.storage.engine import for_lookups, is_memory
+from service.storage.engine import for_lookups, is_memory, limit_statements
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -189,7 +189,7 @@ def _services(app: Flask, settings: Settings, hasher: Argon2Hasher, now: Callabl
     return db.Services(
         settings=settings,
         engine=engine,
-        lookups=for_lookups(engine),
+        lookups=limit_statements(for_lookups(engine), settings.database_statement_seconds),
         policy=Policy(
             Era.of(settings.era), settings.auto_login, settings.skip_auth_auto_login, settings.mcp_require_api_key
         ),

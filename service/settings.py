@@ -183,6 +183,7 @@ class Settings:
     max_body_bytes: int = 16 * 1024 * 1024
 
     auto_migrate: bool = True
+    database_statement_seconds: int = 60
     demo_flows: bool = False
     tweaks_policy: Literal["permissive", "declared", "off"] = "permissive"
     openai_base_url: str = "https://api.openai.com/v1"
@@ -513,6 +514,7 @@ class _Reader:
             "max_file_size_upload_mb": self._positive("LANGFLOW_MAX_FILE_SIZE_UPLOAD", 100),
             "max_body_bytes": self._positive("KEYTURN_MAX_BODY_BYTES", 16 * 1024 * 1024),
             "auto_migrate": env.bool("KEYTURN_AUTO_MIGRATE", True),
+            "database_statement_seconds": self._positive("KEYTURN_DATABASE_STATEMENT_SECONDS", 60, 86_400),
         }
 
     def _flows(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from service.domain.sign_in import SignInLimits
 from service.metrics import Meter
 from service.settings import Settings
 from service.storage import Base
-from service.storage.engine import begin_write, engine_options, install_rules
+from service.storage.engine import begin_write, engine_options, install_rules, limit_statements
 
 if TYPE_CHECKING:
     from service.adapters.key_cache import CommitCache, NoCache
@@ -119,7 +119,7 @@ def install(app: Flask, settings: Settings) -> Engine:
     db.init_app(app)
     app.after_request(_finish)
     with app.app_context():
-        return install_rules(db.engine)
+        return limit_statements(install_rules(db.engine), settings.database_statement_seconds)
 
 
 def session() -> Session:

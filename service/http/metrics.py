@@ -10,13 +10,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 from sqlalchemy import event, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from service import __version__
 from service.domain.ports import FinishedRun, RunSink
-from service.http.db import Services
+from service.http.db import Services, notes
 from service.metrics import Meter, Sample
 from service.storage import Job
 
@@ -32,17 +32,18 @@ def install(app: Flask, own: Services) -> None:
 
     To be called when all routes are known; ``service.http.request_log`` has told by then when a request began.
     """
-    pool, meter = own.engine.pool, own.meter
+    meter = own.meter
     meter.know(_routes_of(app))
 
     def count(response: Response) -> Response:
         # The request itself, not Flask's proxy of it, which is looked up anew at each use.
         asked = request._get_current_object()  # type: ignore[attr-defined]
-        meter.answered(asked.endpoint, asked.method, response.status_code, perf_counter() - g.began)
+        meter.answered(asked.endpoint, asked.method, response.status_code, perf_counter() - notes().began)
         return response
 
-    event.listen(pool, "checkout", lambda *_: meter.connection(1))
-    event.listen(pool, "checkin", lambda *_: meter.connection(-1))
+    for pool in {own.engine.pool, own.lookups.pool}:
+        event.listen(pool, "checkout", lambda *_: meter.connection(1))
+        event.listen(pool, "checkin", lambda *_: meter.connection(-1))
     app.after_request(count)
 
 
