@@ -61,6 +61,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "timeout": settings.worker_timeout,
         "graceful_timeout": 30,
         "keepalive": 5,
+        "worker_connections": 1000,
         "limit_request_line": 8190,
         "limit_request_fields": 100,
         "limit_request_field_size": 16_384,

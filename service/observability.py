@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 _KEY = re.compile(r"\b(sk|kta|ktr)([-_])[A-Za-z0-9_-]{8,}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 #: The id of the request that this thread works on; empty outside of requests.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -35,6 +36,11 @@ class _Plain(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        # What a caller sends must not look like a line of its own, or steer the operator's terminal.
+        record.message = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], record.message)
+        return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
         current = request_id.get()

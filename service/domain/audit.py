@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +15,9 @@ from sqlalchemy.orm import Session
 
 from service.domain.identity import Identity
 from service.domain.permissions import Rights
+from service.observability import redacted
 from service.storage.audit import AuditEvent
+from service.storage.engine import to_json
 from service.storage.users import User
 
 PAGE = 1000
@@ -130,7 +133,7 @@ def record(session: Session, by: Actor, action: Action, now: datetime, subject: 
             at=now, action=action.value, outcome=_REFUSED if refused else _DONE, actor_id=by.user_id,
             actor_name=by.username, via=by.via, key_id=by.key_id, address=_short(by.address, 64),
             subject_type=subject.type if subject else None, subject_id=subject.id if subject else None,
-            subject_name=_short(subject.name, 255) if subject else None, details=dict(details or {}),
+            subject_name=_short(subject.name, 255) if subject else None, details=_without_keys(details or {}),
         )
     )  # fmt: skip
 
@@ -227,7 +230,14 @@ def _matching(wanted: Filter) -> Select[Any]:
 
 
 def _short(text: str | None, most: int) -> str | None:
-    return None if text is None else text.replace("\x00", "")[:most]
+    # A key that somebody typed where a name belongs would stay for ever: nothing is deleted from the trail.
+    return None if text is None else redacted(text.replace("\x00", ""))[:most]
+
+
+def _without_keys(details: Mapping[str, Any]) -> dict[str, Any]:
+    text = to_json(details)
+    found = redacted(text)
+    return dict(details) if found == text else dict(json.loads(found))
 
 
 def _text(value: uuid.UUID | None) -> str | None:

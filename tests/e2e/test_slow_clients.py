@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -12,7 +13,7 @@ import requests
 
 from service.gunicorn_worker import HEAD_SECONDS, STANDSTILL_SECONDS
 from tests.support.raw import ask, connected, read_all, request
-from tests.support.server import free_port, run, running
+from tests.support.server import ROOT, free_port, run, running
 from tests.support.waiting import until, wait_until_it_answers
 
 THREADS, CLIENTS = 3, 30
@@ -90,6 +91,19 @@ def test_a_client_that_does_not_take_its_answers_holds_a_thread_for_a_while_only
     with many(port, kept * 300, THREADS):
         until(lambda: not is_answered_at_once(port), seconds=60)
         until(lambda: is_answered_at_once(port), seconds=STANDSTILL_SECONDS + 60)
+
+
+def test_a_full_house_makes_room_for_whoever_has_a_request(tmp_path: Path) -> None:
+    port = free_port()
+    environment = {
+        "LANGFLOW_CONFIG_DIR": str(tmp_path), "LANGFLOW_PORT": str(port), "KEYTURN_THREADS": "2",
+        "LANGFLOW_SUPERUSER_PASSWORD": "securepassword",
+    }  # fmt: skip
+    command = ["gunicorn", "-c", "python:service.gunicorn_conf", "--worker-connections", "20", "wsgi:app"]
+    with running(command, ROOT, **environment):
+        wait_until_it_answers(f"http://127.0.0.1:{port}")
+        with many(port, b"GET /health HTTP/1.1\r\n", 60):
+            assert is_answered_soon(port)
 
 
 def test_a_head_that_does_not_come_to_its_end_is_given_up(server: tuple[int, str]) -> None:

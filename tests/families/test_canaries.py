@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
+from service.domain import audit
 from tests.conftest import SECRET
 from tests.families.conftest import MakeApp
 from tests.families.routes import (
@@ -81,7 +83,7 @@ def walk(make_lasting: MakeApp, tmp_path_factory: pytest.TempPathFactory) -> Ite
     former = [logger.level for logger in loud]
     for logger in loud:
         logger.setLevel(logging.DEBUG)
-    app = make_lasting(log_level="debug", log_file=log_file)
+    app = make_lasting(log_level="debug", log_file=log_file, log_json=True)
     for logger in (root, own):
         logger.addHandler(collector)
     made = Walk()
@@ -95,11 +97,18 @@ def walk(make_lasting: MakeApp, tmp_path_factory: pytest.TempPathFactory) -> Ite
         logger.setLevel(level)
     root.removeHandler(collector)
     own.removeHandler(collector)
-    made.lines["the file"] = log_file.read_text("utf-8").splitlines() if log_file.exists() else []
+    made.lines["the file"] = log_file.read_text("utf-8").splitlines()
+    made.lines["the audit trail"] = audit_trail(app)
+    made.lines["the metrics"] = Owner(app, is_superuser=True).send(("GET", "metrics.read")).text.splitlines()
     yield made
     for handler in list(own.handlers):
         own.removeHandler(handler)
         handler.close()
+
+
+def audit_trail(app: Flask) -> list[str]:
+    with Session(app.extensions["keyturn"].engine) as session:
+        return [json.dumps(audit.body_of(event)) for event in audit.export(session, audit.Filter())]
 
 
 def good(app: Flask, owner: Owner, route: Route) -> TestResponse:
@@ -186,8 +195,14 @@ def test_no_line_of_any_library_holds_a_secret_even_at_debug(walk: Walk, route: 
     assert found == set()
 
 
-def test_no_line_of_the_log_file_holds_a_secret(walk: Walk) -> None:
-    assert {secret for line in walk.lines["the file"] for secret, form in FORMS.items() if form.search(line)} == set()
+@pytest.mark.parametrize("place", ["the file", "the audit trail", "the metrics"])
+def test_no_line_that_is_kept_holds_a_secret(walk: Walk, place: str) -> None:
+    assert walk.lines[place]
+    assert {secret for line in walk.lines[place] for secret, form in FORMS.items() if form.search(line)} == set()
+
+
+def test_each_line_of_the_log_file_is_an_object_of_its_own(walk: Walk) -> None:
+    assert all(isinstance(json.loads(line), dict) for line in walk.lines["the file"])
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
