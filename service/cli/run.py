@@ -27,10 +27,12 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def load_config(self) -> None:
         for name, value in gunicorn_options(self.settings).items():
             self.cfg.set(name, value)
-        if self.when_answering is not None:
-            self.cfg.set("post_worker_init", self._first_worker_is_ready)
+        # Beside what each worker does then.
+        self.start_worker = self.cfg.post_worker_init
+        self.cfg.set("post_worker_init", self._worker_is_ready)
 
-    def _first_worker_is_ready(self, worker: Any) -> None:
+    def _worker_is_ready(self, worker: Any) -> None:
+        self.start_worker(worker)
         if worker.age == 1 and self.when_answering is not None:
             self.when_answering()
 

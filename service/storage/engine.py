@@ -75,7 +75,7 @@ def limit_statements(engine: Engine, seconds: int) -> Engine:
 
     def set_limit(connection: Any, _record: Any) -> None:
         # Not among what libpq sends when it connects: proxies of PostgreSQL refuse that.
-        connection.execute(f"SET statement_timeout = {seconds * 1000}")
+        connection.execute("SELECT set_config('statement_timeout', %s, false)", [str(seconds * 1000)])
         if not connection.autocommit:
             connection.commit()
 

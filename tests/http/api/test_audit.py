@@ -53,6 +53,14 @@ def test_the_life_of_a_key_is_written_down(api: Api, events: Events) -> None:
     }
 
 
+def test_a_key_that_somebody_typed_as_a_name_is_cut_short(api: Api, events: Events) -> None:
+    made = api.post("/api_key/", json={"name": "before"}).json
+    api.patch(f"/api_key/{made['id']}", json={"name": f"it is {made['api_key']}"})
+    login(api.app, made["api_key"], "wrong")
+    text = json.dumps(events())
+    assert ("it is sk-***" in text, made["api_key"] in text) == (True, False)
+
+
 def test_an_event_tells_which_key_acted_and_from_where(api: Api, events: Events) -> None:
     api.post("/api_key/", json={"name": "x"}, environ_overrides={"REMOTE_ADDR": "203.0.113.9"})
     event = events(action="key.created")[0]
