@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.http.mcp.jsonrpc import Fault, message_of
-from tests.fuzz.strategies import ANY_TEXT, ODD, json_values
+from tests.fuzz.strategies import ANY_TEXT, ODD_VALUES, json_values
 from tests.support import flows
 from tests.support.client import Api
 
@@ -21,15 +21,15 @@ METHODS = st.sampled_from(
 )  # fmt: skip
 PARAMS = st.dictionaries(
     st.sampled_from(["name", "arguments", "uri", "cursor", "requestId", "protocolVersion", "_meta", "capabilities"]),
-    json_values(most=5) | st.sampled_from(ODD) | st.sampled_from(["echo", "file:///x", "2025-06-18"]),
+    json_values(most=5) | ODD_VALUES | st.sampled_from(["echo", "file:///x", "2025-06-18"]),
     max_size=4,
 )
 MESSAGES = st.fixed_dictionaries(
     {},
     optional={
         "jsonrpc": st.sampled_from(["2.0", "1.0", 2]),
-        "id": st.integers() | ANY_TEXT | st.sampled_from(ODD),
-        "method": METHODS | ANY_TEXT | st.sampled_from(ODD),
+        "id": st.integers() | ANY_TEXT | ODD_VALUES,
+        "method": METHODS | ANY_TEXT | ODD_VALUES,
         "params": PARAMS | json_values(most=5),
     },
 )

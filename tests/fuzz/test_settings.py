@@ -18,7 +18,9 @@ SECRETS = {
     "KEYTURN_REDIS_URL", "KEYTURN_BROKER_URL",
 }  # fmt: skip
 #: An environment holds no NUL.
-VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=60)
+VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=60).filter(
+    lambda text: "canary" not in text  # hypothesis tries the texts of this file too
+)
 _ODD = [
     "true", "false", "0", "-1", "1e9", "9" * 5000, "nan", "inf", "[", '["a"', '["a", 1]', "{}", ",", "~nobody/x",
     "~", "/", "*", "postgresql://u:canary-pass@h:port/db", "postgresql://[::1", "sqlite://", "mysql://x",
@@ -35,8 +37,13 @@ def without_an_env_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 
 def _with_canaries(environ: dict[str, str]) -> dict[str, str]:
+    """The values of secrets, and only those, hold a word that is looked for."""
     return {
-        name: value if name not in SECRETS or value in _ODD else f"canary-pass{value}"
+        name: value.replace("canary-pass", "x")
+        if name not in SECRETS
+        else value
+        if value in _ODD
+        else f"canary-pass{value}"
         for name, value in environ.items()
     }
 

@@ -12,7 +12,7 @@ from service.domain.ports import RunInput, RunSpec
 from service.engine.fields import Field, Unfit, coerce
 from service.engine.tweaks import OPEN_TYPES
 from tests.engine.conftest import FLOW_ID
-from tests.fuzz.strategies import ANY_TEXT, GRAPHS, ODD, json_values
+from tests.fuzz.strategies import ANY_TEXT, GRAPHS, ODD_VALUES, json_values
 from tests.fuzz.test_flow_json import KEYS, engine, stumbles
 
 COMPILED = [engine().compile(graph) for graph in GRAPHS]
@@ -32,7 +32,7 @@ def calls(draw: st.DrawFn) -> tuple[int, dict[str, Any]]:
     nodes = _nodes(GRAPHS[number])
     names = [node["id"] for node in nodes] + [str(node["data"]["node"].get("display_name")) for node in nodes]
     fields = sorted({name for node in nodes for name in node["data"]["node"]["template"]})
-    values = json_values(most=4) | st.sampled_from(ODD)
+    values = json_values(most=4) | ODD_VALUES
     inner = st.dictionaries(st.sampled_from(fields) | ANY_TEXT, values, max_size=3)
     tweaks = st.dictionaries(st.sampled_from([*names, *fields, "code"]) | ANY_TEXT, inner | values, max_size=3)
     return number, draw(tweaks)
@@ -76,7 +76,7 @@ def test_a_tweaked_flow_runs_to_an_end_or_to_a_failure_that_was_foreseen(call: t
     assert found == []
 
 
-@given(st.sampled_from(KINDS), json_values() | st.sampled_from(ODD), st.booleans())
+@given(st.sampled_from(KINDS), json_values() | ODD_VALUES, st.booleans())
 def test_any_value_fits_a_field_or_is_said_not_to(kind: Any, value: Any, many: bool) -> None:
     try:
         coerce(Field("field", kind, many=many).kind, value)
