@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from service.adapters.lfx import LfxExecutor
-from service.adapters.lfx_process import Fence
+from service.adapters.lfx_fence import Fence
 from service.adapters.providers import Providers
 from service.domain.ports import RunInput, RunSpec
 from service.engine import EmbeddedEngine, Limits, Outside

@@ -21,7 +21,7 @@ from service.adapters.housekeeper import Housekeeper
 from service.adapters.job_runner import Workshop
 from service.adapters.key_cache import CommitCache, NoCache
 from service.adapters.lfx import LfxExecutor
-from service.adapters.lfx_process import Fence
+from service.adapters.lfx_fence import Fence
 from service.adapters.limits import LocalLimits, SharedLimits
 from service.adapters.limits_database import DatabaseLimits
 from service.adapters.mcp_calls import OpenCalls
@@ -42,7 +42,8 @@ from service.domain.runs import FlowRunner
 from service.domain.sign_in import SignInLimits
 from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.component import Services as SearchServices
-from service.engine.elsewhere import EitherEngine, ElsewhereEngine
+from service.engine.either import EitherEngine
+from service.engine.elsewhere import ElsewhereEngine
 from service.http import bodies, cors, db, errors, metrics, openapi, pages, policy, request_log
 from service.http.api import (
     audit,

@@ -17,7 +17,8 @@ from collections.abc import Generator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from service.adapters.lfx_process import Child, Fence, Forker, Forkers
+from service.adapters.lfx_fence import Fence
+from service.adapters.lfx_process import Child, Forker, Forkers
 from service.domain.errors import EngineFailed, RunCancelled, RunTimedOut, TooBusy
 from service.domain.ports import Cancellation, Lacking
 

@@ -32,11 +32,9 @@ from service.domain.errors import (
     VariableMissing,
 )
 from service.domain.ports import (
-    CompiledFlow,
     ComponentTime,
     Event,
     Executor,
-    FlowEngine,
     RunContext,
     RunInput,
     RunSpec,
@@ -293,29 +291,3 @@ def _uses(target: Target) -> Iterable[VariableUse]:
         yield from target.component.implied_uses(draft)
     except UnknownComponents:  # a provider that this server lacks, and the executor may have
         return
-
-
-class EitherEngine:
-    """Runs a flow embedded where that can be, and elsewhere otherwise; implements ``domain.ports.FlowEngine``.
-
-    Args:
-        embedded: this process's own engine.
-        elsewhere: the other one.
-        always_elsewhere: never use the first.
-    """
-
-    def __init__(self, embedded: FlowEngine, elsewhere: ElsewhereEngine, *, always_elsewhere: bool) -> None:
-        self._embedded, self._elsewhere, self._always = embedded, elsewhere, always_elsewhere
-
-    def compile(self, data: Mapping[str, object]) -> CompiledFlow:
-        """Parse, check and plan a flow; see ``domain.ports.FlowEngine``."""
-        if self._always:
-            return self._elsewhere.compile(data)
-        try:
-            return self._embedded.compile(data)
-        except UnknownComponents:
-            return self._elsewhere.compile(data)
-
-    def check(self, data: Mapping[str, object]) -> None:
-        """Refuse a graph that goes in circles; see ``domain.ports.FlowEngine``."""
-        self._embedded.check(data)

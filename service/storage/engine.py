@@ -104,23 +104,6 @@ def limit_statements(engine: Engine, seconds: int) -> Engine:
     return engine
 
 
-def limit_statements(engine: Engine, seconds: int) -> Engine:
-    """Have PostgreSQL give a statement up after so many seconds, also one that waits for a lock.
-
-    For servers: a command on the console may take its time. SQLite's waits end after ``BUSY_SECONDS``.
-    """
-
-    def set_limit(connection: Any, _record: Any) -> None:
-        # Not among what libpq sends when it connects: proxies of PostgreSQL refuse that.
-        connection.execute("SELECT set_config('statement_timeout', %s, false)", [str(seconds * 1000)])
-        if not connection.autocommit:
-            connection.commit()
-
-    if engine.dialect.name == "postgresql":
-        event.listen(engine, "connect", set_limit)
-    return engine
-
-
 def for_lookups(engine: Engine) -> Engine:
     """Return an engine for reads of one statement each that are asked for all day: see ``look_up``.
 

@@ -27,9 +27,9 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 DIFFERENCES = {
     "config.public max_file_size_upload": "A file goes through memory: 100 MB unless it is set.",
-    "config.public allow_custom_components": "No code of a flow ever runs.",
+    "config.public allow_custom_components": "Only in lfx, where the operator allows it.",
     "config.full max_file_size_upload": "A file goes through memory: 100 MB unless it is set.",
-    "config.full allow_custom_components": "No code of a flow ever runs.",
+    "config.full allow_custom_components": "Only in lfx, where the operator allows it.",
     "config.full agentic_experience": "There is no assistant.",
     "config.full local_vector_store_available": "There are no knowledge bases.",
     "flows.list.page total": "The recording had two flows.",

@@ -20,7 +20,8 @@ from service.domain.errors import (
 )
 from service.domain.ports import Cancellation, Event, Lacking, RunContext, RunInput, RunSpec, StoredMessage
 from service.engine import EmbeddedEngine, Limits, Outside
-from service.engine.elsewhere import EitherEngine, ElsewhereEngine
+from service.engine.either import EitherEngine
+from service.engine.elsewhere import ElsewhereEngine
 from tests.support import flows
 from tests.support.history import Memory
 
