@@ -18,8 +18,10 @@ FORBIDDEN_MODULES = {
     "pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "code", "codeop", "runpy", "imp",
     "subprocess", "ctypes",
 }  # fmt: skip
-#: Lfx runs in a process of its own, behind a fence that only the C library can build.
+#: Lfx runs in a process of its own, behind a fence that only the C library can build; and only that library can be
+#: told to give memory back.
 IMPORTED_ON_PURPOSE = {
+    "memory.py": {"ctypes"},
     "adapters/lfx_process.py": {"subprocess"},
     "adapters/lfx_setup.py": {"subprocess"},
     "adapters/lfx_child/fence.py": {"ctypes"},
