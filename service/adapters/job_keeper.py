@@ -61,8 +61,7 @@ class JobKeeper(Periodic):
 
     def close(self) -> None:
         """Stop; what is due is for others to do."""
-        self._stop.set()
-        self._bell.set()
+        self.end()
 
     def _take_back(self) -> None:
         with Session(self._engine) as session:

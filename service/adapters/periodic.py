@@ -10,6 +10,8 @@ import threading
 log = logging.getLogger(__name__)
 
 SECONDS = 1.0
+#: Seconds that the end waits for a round that is under way.
+_END_SECONDS = 5.0
 
 
 class Periodic:
@@ -27,6 +29,7 @@ class Periodic:
         self._bell = threading.Event()
         self._lock = threading.Lock()
         self._pid = 0
+        self._thread: threading.Thread | None = None
         self._stop = threading.Event()
 
     def flush(self) -> None:
@@ -43,12 +46,19 @@ class Periodic:
 
     def close(self) -> None:
         """Stop the timer and write the rest."""
-        self._stop.set()
-        self._bell.set()
+        self.end()
         atexit.unregister(self.close)
         self.flush()
         if left := self.waiting():
             log.error("%s: %d could not be written before the end, and are lost", self._name, left)
+
+    def end(self) -> None:
+        """Stop the timer, and wait for the round that is under way: its connection is to be given back."""
+        self._stop.set()
+        self._bell.set()
+        thread = self._thread
+        if thread is not None and self._pid == os.getpid() and thread is not threading.current_thread():
+            thread.join(_END_SECONDS)
 
     def awake(self) -> None:
         """Make sure that the timer runs in this process."""
@@ -67,7 +77,8 @@ class Periodic:
             self._pid = os.getpid()
             self.forget()
             self._stop, self._bell = threading.Event(), threading.Event()
-        threading.Thread(target=self._run, name=self._name, daemon=True).start()
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
         atexit.register(self.close)
 
     def _run(self) -> None:
