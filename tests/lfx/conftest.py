@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -66,3 +67,26 @@ def result_of(answer: Any) -> Json:
 
 def text_of(answer: Any) -> str:
     return str(result_of(answer)["results"]["message"]["text"])
+
+
+@pytest.fixture
+def found(mine: Api) -> Callable[..., dict[str, Any]]:
+    """Runs lines of Python in a flow and returns what they have found."""
+
+    def run(*lines: str, given: str = "") -> dict[str, Any]:
+        store(mine, lfx.probe(*lines))
+        return dict(json.loads(text_of(mine.post("/run/flow", json={"input_value": given}))))
+
+    return run
+
+
+@pytest.fixture
+def refusal(mine: Api) -> Callable[..., tuple[int, str]]:
+    """Runs lines of Python that end the run, and returns the answer's status and text."""
+
+    def run(*lines: str) -> tuple[int, str]:
+        store(mine, lfx.probe(*lines))
+        answer = mine.post("/run/flow", json={"input_value": "x"})
+        return answer.status_code, json.loads(answer.json["detail"])["message"]
+
+    return run
