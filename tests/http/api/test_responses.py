@@ -239,5 +239,6 @@ def test_a_key_that_may_not_run_is_refused(mine: Api) -> None:
 
 
 def test_null_in_an_option_counts_as_absent(caller: Api) -> None:
+    echo(caller)
     answer = ask(caller, text={"format": None})
     assert answer.status_code == 200, answer.json
