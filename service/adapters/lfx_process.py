@@ -14,7 +14,7 @@ import os
 import pwd
 import shutil
 import socket
-import subprocess
+import subprocess  # the interpreter that the operator names, never a shell # nosec B404
 import tempfile
 import threading
 import time
@@ -156,7 +156,7 @@ class Forker:
         archive = _archive()
         try:
             with (self.folder / "errors").open("wb") as errors:
-                return subprocess.Popen(  # noqa: S603 - the operator's own interpreter
+                return subprocess.Popen(  # noqa: S603 - the operator's own interpreter # nosec B603
                     [self._fence.python, "-I", f"/proc/self/fd/{archive}", str(other.fileno()), str(self.folder)],
                     env=self._fence.environment() | home, cwd=self.folder, stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL, stderr=errors, pass_fds=(archive, other.fileno()),

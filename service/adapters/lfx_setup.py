@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import subprocess
+import subprocess  # the interpreter that the operator names, never a shell # nosec B404
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def problem(python: Path, user: str, ports: tuple[int, ...] | None) -> str | Non
     else:
         user = pwd.getpwuid(os.getuid()).pw_name if _has_name() else str(os.getuid())
     try:
-        done = subprocess.run(  # noqa: S603 - the operator's own interpreter
+        done = subprocess.run(  # noqa: S603 - the operator's own interpreter # nosec B603
             [python, "-I", "-c", _PROBE], capture_output=True, text=True, timeout=_SECONDS, cwd="/", env={}, **whom,
             check=False,
         )  # fmt: skip
