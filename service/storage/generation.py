@@ -50,8 +50,9 @@ class Generation:
                 # A command of root's must not shut the server out.
                 owner = self._database.stat()
                 os.fchown(file, owner.st_uid, owner.st_gid)
-            # Its block has to be there: a write into a mapped hole on a full disk ends the process (SIGBUS).
-            os.posix_fallocate(file, 0, _SIZE)
+            if os.fstat(file).st_size < _SIZE:
+                # Written, not only made longer: storing into a mapped hole on a full disk ends the process (SIGBUS).
+                os.pwrite(file, random.randbytes(_SIZE), 0)  # noqa: S311 # nosec B311
             return mmap.mmap(file, _SIZE)
         except OSError as error:
             _tell(path, error)
