@@ -22,6 +22,7 @@ OPERATIONS: dict[str, Operation] = {
     "monitor.config": Operation(
         answers={200: {"type": "object", "required": ["type", "feature_flags", "max_file_size_upload"]}}
     ),
+    "metrics.read": Operation((404,), answers={200: TEXT}, kinds=("text/plain",)),
     "auth.login": Operation((400, 401, 403, 413, 422, 429)),
     # 400 where a version before 1.6 is served.
     "auth.auto_login": Operation(
