@@ -27,6 +27,7 @@ from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 CONNECTIONS = 4
+_SHIPPED = "service.gunicorn_worker.Worker"
 #: Headers that the server adds below the application, or Flask by itself.
 _GUNICORNS = {"Server", "Date", "Connection", "Content-Type", "Content-Length"}
 
@@ -62,9 +63,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(module: str, port: int, environment: dict[str, str]) -> Iterator[int]:
-    """Run ``module:app`` under gunicorn with one gthread worker; yields the master's pid."""
-    same = ["--worker-class", "gthread", "--threads", "16", "--keep-alive", "5", "--log-level", "error"]
+def server(module: str, port: int, environment: dict[str, str], worker_class: str) -> Iterator[int]:
+    """Run ``module:app`` under gunicorn with one worker of 16 threads; yields the master's pid."""
+    same = ["--worker-class", worker_class, "--threads", "16", "--keep-alive", "5", "--log-level", "error"]
     same += ["--no-control-socket"]
     command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", *same, f"{module}:app"]
     process = subprocess.Popen(command, env=os.environ | environment)
@@ -154,14 +155,16 @@ def ask(
     return answer.getheaders(), content
 
 
-def compare(title: str, ours: Target, folder: Path, rounds: int, requests: int) -> float:
+def compare(title: str, ours: Target, folder: Path, worker_class: str, rounds: int, requests: int) -> float:
     """Load ours and a bare twin in turn; prints a table and returns the ratio of CPU per request."""
     headers, answer = ask(ours.port, ours.method, ours.path, ours.headers, ours.body)
     file = folder / f"{ours.name}.json"
     file.write_bytes(answer)
     given = [(name, value) for name, value in headers if name not in _GUNICORNS]
     port = free_port()
-    with server("benchmarks.bare", port, {"BARE_BODY": str(file), "BARE_HEADERS": json.dumps(given)}) as pid:
+    with server(
+        "benchmarks.bare", port, {"BARE_BODY": str(file), "BARE_HEADERS": json.dumps(given)}, worker_class
+    ) as pid:
         bare = Target("bare", pid, port, ours.method, "/", ours.headers, ours.body)
         for target in (ours, bare):
             load(target, requests // 5)
@@ -196,6 +199,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=1500)
+    parser.add_argument("--worker-class", default=_SHIPPED, help="of both; default: Keyturn's own")
+    parser.add_argument("--bare-worker-class", help="of the bare twin alone, such as gunicorn's own gthread")
+    parser.add_argument("--database-url", default="", help="an empty database; default: SQLite")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -204,28 +210,30 @@ def main() -> None:
             "LANGFLOW_SUPERUSER_PASSWORD": "benchmark-password",
             "LANGFLOW_LOG_LEVEL": "warning",
             "KEYTURN_DEMO_FLOWS": "true",
-        }
+        } | ({"LANGFLOW_DATABASE_URL": asked.database_url} if asked.database_url else {})
         key = subprocess.check_output(
             [sys.executable, "-c", "from service.cli import main; main()", "api-key", "--plain"],
             env=os.environ | environment, text=True,
         ).strip()  # fmt: skip
         port = free_port()
-        with server("wsgi", port, environment) as pid:
+        bare_class = asked.bare_worker_class or asked.worker_class
+        print(f"workers: {asked.worker_class}, of the bare twin {bare_class}")
+        with server("wsgi", port, environment, asked.worker_class) as pid:
             print(f"memory of an idle worker: {memory_mib(pid):.0f} MiB")
             headers = {"x-api-key": key}
             json_headers = headers | {"content-type": "application/json"}
             whoami = Target("whoami", pid, port, "GET", "/api/v1/users/whoami", headers)
-            compare("whoami with a key", whoami, folder, asked.rounds, asked.requests)
+            compare("whoami with a key", whoami, folder, bare_class, asked.rounds, asked.requests)
             for number in range(50):
                 new = {"name": f"SECRET_{number}", "value": "x" * 40, "type": "Credential", "default_fields": []}
                 call(port, "POST", "/api/v1/variables/", json_headers, json.dumps(new).encode())
             variables = Target("list", pid, port, "GET", "/api/v1/variables/", headers)
-            compare("a list of 50 variables", variables, folder, asked.rounds, asked.requests // 2)
+            compare("a list of 50 variables", variables, folder, bare_class, asked.rounds, asked.requests // 2)
             body = json.dumps({"input_value": "hello"}).encode()
             run = Target("run", pid, port, "POST", "/api/v1/run/keyturn-echo", json_headers, body)
-            compare("a chat run without a model", run, folder, asked.rounds, asked.requests)
+            compare("a chat run without a model", run, folder, bare_class, asked.rounds, asked.requests)
             create = Target("create", pid, port, "POST", "/api/v1/api_key/", json_headers, b'{"name": "bench"}')
-            compare("key creation", create, folder, asked.rounds, asked.requests // 5)
+            compare("key creation", create, folder, bare_class, asked.rounds, asked.requests // 5)
         print(f"\ncreate_app to first answer: {first_answer_seconds(environment):.2f} s")
 
 
