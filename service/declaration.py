@@ -207,7 +207,7 @@ def _variable(work: _Work, table: Table) -> None:
     if row is None:
         new = {"name": name, "value": value, "type": kind, "default_fields": fields}
         view = variables.create(work.session, work.vault, BOOT, owner.id, new, work.now)
-        row = work.session.get_one(Variable, view.id)
+        row = work.session.get_one(Variable, uuid.UUID(view.id))
         row.source = variables.FROM_ENVIRONMENT
     elif row.source == variables.FROM_ENVIRONMENT and work.vault.decrypt(row.ciphertext) != value:
         variables.update(work.session, work.vault, BOOT, owner.id, row.id, {"value": value}, work.now)

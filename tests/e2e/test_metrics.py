@@ -40,7 +40,7 @@ def test_numbers_are_those_of_all_workers_and_outlive_a_worker(tmp_path: Path) -
         assert {answers() for _ in range(10)} == {before + 60}
         former = server.workers
         os.kill(former[0], signal.SIGKILL)
-        until(server.children, lambda pids: len(pids) == 3 and former[0] not in pids, seconds=60)
+        until(lambda: server.workers, lambda pids: len(pids) == 3 and former[0] not in pids, seconds=60)
         until(lambda: value(numbers(), "keyturn_workers"), lambda found: found == 3, seconds=60)
         assert answers() == before + 60
         ask_for_health(20)

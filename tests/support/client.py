@@ -43,7 +43,7 @@ class Api:
         headers = dict(kwargs.pop("headers", None) or {})
         if self.key is not None:
             headers.setdefault("x-api-key", self.key)
-        full = path if path.startswith(("/api/", "/v1/", "/health", "/openapi")) else f"/api/v1{path}"
+        full = path if path.startswith(("/api/", "/v1/", "/health", "/openapi", "/metrics")) else f"/api/v1{path}"
         return self.app.test_client(use_cookies=False).open(full, method=method, headers=headers, **kwargs)
 
     def get(self, path: str, **kwargs: Any) -> TestResponse:

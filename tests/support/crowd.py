@@ -35,7 +35,8 @@ def send(method: str, url: str, **kwargs: Any) -> Answer:
     began = monotonic()
     try:
         answer = requests.request(method, url, timeout=PATIENCE_SECONDS, **kwargs)
-    except requests.ConnectionError:
+    # The second: what was cut off in the middle of its answer.
+    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
         return Answer(0, None, {}, monotonic() - began)
     try:
         body = answer.json()

@@ -54,7 +54,7 @@ def test_there_is_nothing_but_tools_for_nobody_in_particular(mcp: Mcp, method: s
 
 @pytest.mark.parametrize(("body", "code", "number"), [
     (b"{", -32700, None), (b"[[[", -32700, None), (b'{"jsonrpc": "2.0", "id": 1, "method": NaN}', -32700, None),
-    (b"[" * 100_000, -32700, None), (b"1", -32600, None), (b"{}", -32600, None), (b"null", -32600, None),
+    (b"[" * 60_000, -32700, None), (b"1", -32600, None), (b"{}", -32600, None), (b"null", -32600, None),
     (b'{"jsonrpc": "1.0", "id": 1, "method": "ping"}', -32600, None),
     (b'{"jsonrpc": "2.0", "id": null, "method": "ping"}', -32600, None),
     (b'{"jsonrpc": "2.0", "id": true, "method": "ping"}', -32600, None),
