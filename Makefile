@@ -36,6 +36,7 @@ check: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.http
 	$(BIN)/python -m benchmarks.stream
+	$(BIN)/python -m benchmarks.streams
 
 # Whether a server still holds after 20,000 requests of every kind what it held after the first thousand, and no more.
 soak: $(VENV)/.test
