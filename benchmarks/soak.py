@@ -14,16 +14,16 @@ import os
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy import URL, Engine, create_engine, make_url
 
 from benchmarks.footprint import Footprint, rows_of
 from benchmarks.soak_mix import MIX, PASSWORD, SUPERUSER, Caller, Place, prepare
+from tests.support.databases import empty_database
 from tests.support.provider import serving
 from tests.support.server import BIN, Process, clean_environment, free_port
 from tests.support.waiting import wait_until_it_answers
@@ -130,16 +130,8 @@ def database(wanted: str, folder: Path) -> Iterator[URL]:
         yield make_url(f"sqlite:///{folder / 'keyturn.db'}")
         return
     server = make_url(POSTGRESQL if wanted == "postgresql" else wanted)
-    name = f"keyturn_soak_{uuid.uuid4().hex[:12]}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    try:
-        yield server.set(database=name)
-    finally:
-        with engine.connect() as connection:
-            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-        engine.dispose()
+    with empty_database(server) as url:
+        yield url
 
 
 @contextmanager

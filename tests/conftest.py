@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,12 +13,13 @@ import redis
 from flask import Flask
 from flask.testing import FlaskClient
 from kombu import Connection
-from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy import URL, create_engine, make_url
 from sqlalchemy.exc import OperationalError
 
 from service.app import create_app
 from service.settings import Settings
 from tests.support.client import Api
+from tests.support.databases import empty_database
 from tests.support.server import clean_environment
 
 POSTGRESQL = make_url(
@@ -114,15 +114,9 @@ def close_all(opened: list[Flask]) -> None:
 @pytest.fixture
 def postgresql_url(postgresql_server: URL, opened: list[Flask]) -> Iterator[URL]:
     """An empty PostgreSQL database of the test's own."""
-    name = f"keyturn_{uuid.uuid4().hex}"
-    engine = create_engine(postgresql_server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}"'))
-    yield postgresql_server.set(database=name)
-    close_all(opened)
-    with engine.connect() as connection:
-        connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
-    engine.dispose()
+    with empty_database(postgresql_server) as url:
+        yield url
+        close_all(opened)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])

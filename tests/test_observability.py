@@ -10,17 +10,9 @@ import pytest
 
 from service import observability
 from service.observability import OUTAGE_LINE_SECONDS, Outage
+from tests.support.clock import Seconds
 
 log = logging.getLogger("tests.observability")
-
-
-class Seconds:
-    """A clock that tests set."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -6,18 +6,18 @@ import shutil
 import stat
 import subprocess
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy import URL, make_url
 
 from service.boot import BootError
 from tests.conftest import NOTHING_MAY_BE_SKIPPED, SECRET, close_all
 from tests.http.api.test_runs import CREDENTIAL, model_flow, store, with_credential
 from tests.support.client import Api
+from tests.support.databases import empty_database
 from tests.support.provider import Provider
 from tests.support.server import ROOT, run
 
@@ -44,15 +44,9 @@ def run_program(command: list[str]) -> None:
 @pytest.fixture
 def empty_postgresql(postgresql_server: URL, opened: list[Flask]) -> Iterator[URL]:
     """A database to restore into, without anything in it."""
-    name = f"keyturn_{uuid.uuid4().hex}"
-    engine = create_engine(postgresql_server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}"'))
-    yield postgresql_server.set(database=name)
-    close_all(opened)
-    with engine.connect() as connection:
-        connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
-    engine.dispose()
+    with empty_database(postgresql_server) as url:
+        yield url
+        close_all(opened)
 
 
 @pytest.fixture

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy import URL, make_url
 
 from service.app import create_app
 from service.settings import Settings
 from tests.conftest import PASSWORD, SECRET, SUPERUSER
+from tests.support.databases import empty_database
 
 MakeApp = Callable[..., Flask]
 
@@ -45,14 +45,8 @@ def make_lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeApp]:
 @pytest.fixture(scope="module")
 def lasting_postgresql_url(postgresql_server: URL) -> Iterator[URL]:
     """An empty PostgreSQL database of the file's own."""
-    name = f"keyturn_{uuid.uuid4().hex}"
-    engine = create_engine(postgresql_server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}"'))
-    yield postgresql_server.set(database=name)
-    with engine.connect() as connection:
-        connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
-    engine.dispose()
+    with empty_database(postgresql_server) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
-from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy import URL, make_url
 
 from tests.conftest import PASSWORD, SECRET, SUPERUSER
 from tests.support import flows
+from tests.support.databases import empty_database
 from tests.support.provider import Provider, serving
 from tests.support.server import BIN, Process, clean_environment, free_port
 from tests.support.waiting import until
@@ -169,21 +170,6 @@ def events_of(answer: requests.Response) -> Iterator[Json]:
     for line in answer.iter_lines(chunk_size=1):
         if line.startswith(b"data: {"):
             yield dict(json.loads(line[6:]))
-
-
-@contextmanager
-def empty_database(server: URL) -> Iterator[URL]:
-    """A PostgreSQL database of one's own."""
-    name = f"keyturn_{uuid.uuid4().hex}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}"'))
-    try:
-        yield server.set(database=name)
-    finally:
-        with engine.connect() as connection:
-            connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
-        engine.dispose()
 
 
 def environment_of(url: URL, folder: Path, **more: str) -> dict[str, str]:

@@ -15,9 +15,10 @@ from service import boot
 from service.settings import Settings
 from service.storage import schema
 from tests.conftest import NOTHING_MAY_BE_SKIPPED, PASSWORD, SECRET, SUPERUSER
-from tests.hosts.conftest import Host, Place, empty_database, environment_of, started
+from tests.hosts.conftest import Host, Place, environment_of, started
 from tests.hosts.test_hosts import of_many, run
 from tests.support import flows
+from tests.support.databases import empty_database
 from tests.support.mcp import request_of
 from tests.support.provider import serving
 from tests.support.server import run as run_to_its_end

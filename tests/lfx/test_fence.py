@@ -22,14 +22,6 @@ from tests.lfx.conftest import store, text_of
 from tests.support import lfx
 from tests.support.client import Api
 
-TRY = """
-def attempt(name, work):
-    try:
-        found[name] = repr(work())[:200]
-    except BaseException as error:
-        found[name] = "refused: " + type(error).__name__
-"""
-
 
 @pytest.fixture(scope="module")
 def app(start: Callable[..., Flask]) -> Flask:
@@ -54,7 +46,7 @@ def test_the_environment_holds_nothing_of_the_servers(
 
 def test_other_processes_cannot_be_looked_into(found: Callable[..., dict[str, Any]]) -> None:
     seen = found(
-        "import os", "from pathlib import Path", TRY,
+        "import os", "from pathlib import Path", lfx.TRY,
         f"""
 for pid in ("self", os.getppid(), {os.getpid()}):
     for name in ("environ", "mem", "cmdline", "maps", "root", "fd"):
@@ -69,7 +61,7 @@ def test_the_files_of_the_server_cannot_be_read(app: Flask, found: Callable[...,
     folder = app.extensions["keyturn"].settings.config_dir
     (folder / "readable-by-all").write_text("x")
     names = [folder / "keyturn.db", folder / "readable-by-all", folder, Path.home(), "/etc/passwd", "/tmp", "/"]
-    seen = found("import os", TRY, f"""
+    seen = found("import os", lfx.TRY, f"""
 for name in {[str(name) for name in names]}:
     attempt(name, lambda: os.listdir(name) if os.path.isdir(name) else open(name, "rb").read())
 """)  # fmt: skip
@@ -77,7 +69,7 @@ for name in {[str(name) for name in names]}:
 
 
 def test_only_the_runs_own_folder_can_be_written(found: Callable[..., dict[str, Any]]) -> None:
-    seen = found("import os, tempfile", TRY, """
+    seen = found("import os, tempfile", lfx.TRY, """
 attempt("own", lambda: tempfile.NamedTemporaryFile(dir=os.environ["HOME"]).write(b"x"))
 attempt("default", lambda: tempfile.NamedTemporaryFile().write(b"x"))
 for name in ("/tmp/x", "/dev/shm/x", "/var/tmp/x", os.path.dirname(os.environ["HOME"]) + "/x"):
@@ -119,7 +111,7 @@ def test_the_user_is_the_one_that_the_operator_has_named(app: Flask, found: Call
 
 
 def test_there_are_no_privileges_to_use(found: Callable[..., dict[str, Any]]) -> None:
-    seen = found("import ctypes, os", TRY, """
+    seen = found("import ctypes, os", lfx.TRY, """
 libc = ctypes.CDLL(None, use_errno=True)
 attempt("setuid", lambda: os.setuid(0 if os.getuid() else 1))
 attempt("chroot", lambda: os.chroot("/"))
@@ -136,7 +128,7 @@ for name, call in (("mount", lambda: libc.mount(b"none", b"/", b"tmpfs", 0, None
 
 def test_no_socket_can_be_opened(found: Callable[..., dict[str, Any]]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        seen = found("import socket", TRY, f"""
+        seen = found("import socket", lfx.TRY, f"""
 attempt("tcp", lambda: socket.create_connection(("127.0.0.1", {server.getsockname()[1]}), 5))
 attempt("udp", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
 attempt("unix", lambda: socket.socket(socket.AF_UNIX))
@@ -146,7 +138,7 @@ attempt("netlink", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW))
 
 
 def test_no_process_and_no_program_can_be_started(found: Callable[..., dict[str, Any]]) -> None:
-    seen = found("import os, subprocess, multiprocessing", TRY, """
+    seen = found("import os, subprocess, multiprocessing", lfx.TRY, """
 attempt("fork", os.fork)
 attempt("program", lambda: subprocess.run(["/bin/true"]))
 attempt("shell", lambda: os.system("true"))
@@ -158,7 +150,7 @@ attempt("session", os.setsid)
 
 
 def test_signals_reach_nobody_else(found: Callable[..., dict[str, Any]]) -> None:
-    seen = found("import os", TRY, f"""
+    seen = found("import os", lfx.TRY, f"""
 for pid in (os.getppid(), {os.getpid()}, -1, 0, 1):
     attempt(str(pid), lambda: os.kill(pid, 0))
 attempt("itself", lambda: os.kill(os.getpid(), 0))
@@ -209,7 +201,7 @@ def test_only_the_ports_that_the_operator_lists_are_reached(start: Callable[...,
     with socket.create_server(("127.0.0.1", 0)) as open_door, socket.create_server(("127.0.0.1", 0)) as shut_door:
         port, other = open_door.getsockname()[1], shut_door.getsockname()[1]
         api = Api.of_superuser(start(allow_custom_components=True, lfx_ports=(port,)))
-        store(api, lfx.probe("import socket", TRY, f"""
+        store(api, lfx.probe("import socket", lfx.TRY, f"""
 attempt("listed", lambda: socket.create_connection(("127.0.0.1", {port}), 30).close())
 attempt("other", lambda: socket.create_connection(("127.0.0.1", {other}), 30).close())
 attempt("server", lambda: socket.create_server(("127.0.0.1", 0)))

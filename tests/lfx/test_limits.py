@@ -18,14 +18,6 @@ from tests.support import lfx
 from tests.support.client import Api
 from tests.support.waiting import until
 
-TRY = """
-def attempt(name, work):
-    try:
-        found[name] = repr(work())[:200]
-    except BaseException as error:
-        found[name] = "refused: " + type(error).__name__
-"""
-
 
 @pytest.fixture(scope="module")
 def app(start: Callable[..., Flask]) -> Flask:

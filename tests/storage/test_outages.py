@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from service.storage import outages
 from service.storage.engine import create_engine, for_lookups
 from service.storage.outages import Door, is_away
+from tests.support.clock import Seconds
 
 PID = select(func.pg_backend_pid())
 
@@ -39,18 +40,9 @@ class Dialect:
         return "a connection"
 
 
-class Seconds:
-    """A clock that tests set."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def seconds() -> Seconds:
-    return Seconds()
+    return Seconds(1000.0)
 
 
 @pytest.fixture

@@ -18,6 +18,15 @@ from tests.support import flows
 
 Json = dict[str, Any]
 
+#: Keeps in ``found`` what came of an attempt.
+TRY = """
+def attempt(name, work):
+    try:
+        found[name] = repr(work())[:200]
+    except BaseException as error:
+        found[name] = "refused: " + type(error).__name__
+"""
+
 #: What a component that does not exist here, or anywhere, is called.
 PROBE = "EscapeProbe"
 

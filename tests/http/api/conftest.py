@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy import URL, make_url
 from sqlalchemy.orm import Session
 
 from service.app import create_app
@@ -19,6 +19,7 @@ from service.settings import Settings
 from service.storage import User
 from tests.conftest import PASSWORD, SECRET, SUPERUSER
 from tests.support.client import Api
+from tests.support.databases import empty_database
 from tests.support.provider import Provider, serving
 
 
@@ -45,14 +46,8 @@ def shared_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         yield make_url(f"sqlite:///{tmp_path_factory.mktemp('shared') / 'keyturn.db'}")
         return
     server: URL = request.getfixturevalue("postgresql_server")
-    name = f"keyturn_{uuid.uuid4().hex}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}"'))
-    yield server.set(database=name)
-    with engine.connect() as connection:
-        connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
-    engine.dispose()
+    with empty_database(server) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
