@@ -108,8 +108,8 @@ def for_lookups(engine: Engine) -> Engine:
     """Return an engine for reads of one statement each that are asked for all day: see ``look_up``.
 
     On PostgreSQL it has few connections of its own, without BEGIN and ROLLBACK: each is a round trip that costs as
-    much as the statement. SQLite's transactions cost next to nothing
-    and are ruled by ``install_rules``; there it is the same engine.
+    much as the statement. SQLite's transactions cost next to nothing and are ruled by ``install_rules``; there it is
+    the same engine.
     """
     if engine.dialect.name != "postgresql":
         return engine
