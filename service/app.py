@@ -8,10 +8,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flask import Flask, Request
-from flask.sessions import NullSession, SessionInterface
+from flask import Flask
 from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
 
@@ -67,6 +66,7 @@ from service.http.api import messages as chat_messages
 from service.http.api import metrics as numbers
 from service.http.forwarded import Forwarded
 from service.http.headers import Hardened
+from service.http.lean import App
 from service.http.mcp import legacy
 from service.metrics import Meter
 from service.settings import Settings
@@ -102,24 +102,6 @@ _BLUEPRINTS = (
 )
 
 
-class _NoSessions(SessionInterface):
-    """Flask's own sessions are not used, so nobody has to look for their cookie and its secret at each request."""
-
-    _none = NullSession()
-
-    def open_session(self, app: Flask, request: Request) -> NullSession:  # noqa: ARG002 - Flask's signature
-        return self._none
-
-
-class _App(Flask):
-    """Flask without what no view here needs: coroutines, and sessions of its own."""
-
-    session_interface = _NoSessions()
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        return func
-
-
 def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None) -> Flask:
     """Make the application; brings the database into order first.
 
@@ -136,7 +118,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     if facts.made_password:
         # gunicorn was started without our configuration, so nobody has shown it yet, and nobody can later.
         print(start_screen(settings, facts), file=sys.stderr, flush=True)
-    app = _App("service", static_folder=None)
+    app = App("service", static_folder=None)
     app.request_class = bodies.Request
     app.config.update(_flask_config(settings))
     # A redirect to the merged form would answer with the key of the query in its Location.
@@ -146,7 +128,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     services = _services(app, settings, hasher, now)
     app.extensions["keyturn"] = services
     request_log.install(app, lines=settings.request_log)
-    policy.install(app, services.policy)
+    policy.install(app, services)
     if settings.cors_origins:
         cors.install(app)
     api = openapi.api_of(app)

@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 
 from service.domain.identity import Identity
 from service.domain.permissions import Rights
+from service.json_text import stored
 from service.observability import redacted
 from service.storage.audit import AuditEvent
-from service.storage.engine import to_json
 from service.storage.users import User
 
 PAGE = 1000
@@ -235,7 +235,7 @@ def _short(text: str | None, most: int) -> str | None:
 
 
 def _without_keys(details: Mapping[str, Any]) -> dict[str, Any]:
-    text = to_json(details)
+    text = stored(details)
     found = redacted(text)
     return dict(details) if found == text else dict(json.loads(found))
 

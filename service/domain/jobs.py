@@ -33,8 +33,8 @@ from service.domain.identity import Identity
 from service.domain.permissions import Rights, Scope
 from service.domain.ports import Vault
 from service.domain.runs import TOO_MANY_RUNS, RunRequest
+from service.json_text import encoded
 from service.storage.base import utc_now
-from service.storage.engine import to_json
 from service.storage.jobs import Job
 from service.storage.users import User
 
@@ -332,7 +332,7 @@ def sweep(session: Session, rules: JobRules) -> None:
 
 def fitting(result: Mapping[str, Any], rules: JobRules) -> bool:
     """Say whether a result is small enough to be kept."""
-    return len(to_json(result).encode("utf-8", "replace")) <= rules.most_result_bytes
+    return len(encoded(result, str)) <= rules.most_result_bytes
 
 
 def database_now(session: Session) -> datetime:

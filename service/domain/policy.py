@@ -49,10 +49,12 @@ class Kind(Enum):
     #: A page for superusers.
     ADMIN_PAGE = "admin page"
 
-    @property
-    def is_page(self) -> bool:
-        """True for pages that want somebody who is signed in."""
-        return self in {Kind.PAGE, Kind.ADMIN_PAGE}
+    def __init__(self, text: str) -> None:
+        # Attributes and not properties: they are asked for with every request.
+        #: True for pages that want somebody who is signed in.
+        self.is_page = text in {"page", "admin page"}
+        #: True where login tokens do not count.
+        self.keys_only = text in {"run", "webhook"}
 
 
 class Outcome(Enum):

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from flask import Response
 
-from service.storage.engine import finite
+from service.json_text import encoded
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False, allow_nan=False).encode
-_spaced = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
-def spaced(body: object) -> str:
-    """JSON text with blanks after its separators, as Langflow's streams have it."""
-    try:
-        return _spaced(body)
-    except ValueError:
-        return _spaced(finite(body))
+class _Ready(Response):
+    """An answer whose bytes are there, and which points nowhere: nothing about it has to be found out any more."""
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self.status_code != 200 or environ["REQUEST_METHOD"] == "HEAD" or self._on_close:
+            return super().__call__(environ, start_response)
+        start_response(self.status, self.headers.to_wsgi_list())
+        return self.response  # type: ignore[return-value]
 
 
 def json_answer(body: dict[str, Any] | list[dict[str, Any]]) -> Response:
     """Return a body of plain types as a 200 answer."""
-    try:
-        text = _encode(body)
-    except ValueError:  # a fetched page or a file may hold NaN, which no client could read
-        text = _encode(finite(body))
-    return Response(text.encode("utf-8", "backslashreplace"), mimetype="application/json")
+    return ready(encoded(body))
+
+
+def ready(text: bytes) -> Response:
+    """Return JSON text as a 200 answer."""
+    return _Ready(text, content_type="application/json")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 
-from flask import Response, g
+from flask import Flask, Response, g
 from werkzeug.http import http_date
 
 from service.domain import runs
@@ -18,9 +18,27 @@ from service.domain.errors import TooManyAttempts
 from service.domain.identity import Identity
 from service.domain.ports import Standing
 from service.domain.runs import KeySlot
-from service.http.db import Services, abandon, notes, services
+from service.http.db import Services, abandon, notes
 
 EXPIRES_HEADER = "Keyturn-Key-Expires"
+
+
+def install(app: Flask, own: Services) -> None:
+    """Count the answers to each key's requests, and add the headers that are due."""
+
+    def finish(response: Response) -> Response:
+        noted = notes()
+        key_id = noted.get("used_key")
+        if key_id is not None:
+            own.usage.answered(key_id, own.now().date(), response.status_code)
+        for name, value in noted.get("rate_limit_headers", ()):
+            response.headers[name] = value
+        expires = noted.get("key_expires")
+        if expires is not None:
+            response.headers[EXPIRES_HEADER] = expires
+        return response
+
+    app.after_request(finish)
 
 
 def count(identity: Identity, own: Services) -> None:
@@ -54,21 +72,6 @@ def warn_of_end(identity: Identity, own: Services) -> None:
         days=own.settings.key_warning_days
     ):
         g.key_expires = http_date(identity.expires_at)
-
-
-def finish(response: Response) -> Response:
-    """Count the answer, and add the headers that are due."""
-    noted = notes()
-    key_id = noted.get("used_key")
-    if key_id is not None:
-        own = services()
-        own.usage.answered(key_id, own.now().date(), response.status_code)
-    for name, value in noted.get("rate_limit_headers", ()):
-        response.headers[name] = value
-    expires = noted.get("key_expires")
-    if expires is not None:
-        response.headers[EXPIRES_HEADER] = expires
-    return response
 
 
 def _standing(standing: Standing) -> str:

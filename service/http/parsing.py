@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import uuid
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
 
 from flask import Request, request
 from flask_smorest import Blueprint as SmorestBlueprint
@@ -32,6 +33,8 @@ _KINDS = {
     "Field may not be null.": ("null_not_allowed", "Input should not be null"),
 }
 _PLACES = {"json": "body", "form": "body", "files": "body", "json_or_form": "body"}
+V = TypeVar("V", bound=Callable[..., Any])
+
 _VARIABLE_HEADER = "HTTP_X_LANGFLOW_GLOBAL_VAR_"
 
 
@@ -60,6 +63,15 @@ class Blueprint(SmorestBlueprint):
     def arguments(self, schema: type[Schema] | Schema, **rest: Any) -> Any:
         """Read arguments by a schema, which is made once and not for each request."""
         return super().arguments(schema() if isinstance(schema, type) else schema, **rest)
+
+    def describes(self, status: int, schema: type[Schema] | Schema | None = None) -> Callable[[V], V]:
+        """Describe the answer of a view that makes it whole, and leave the view as it is."""
+
+        def described(view: V) -> V:
+            view._apidoc = self.response(status, schema)(view)._apidoc  # type: ignore[attr-defined]
+            return view
+
+        return described
 
 
 def read_json(req: Request) -> Any:

@@ -23,11 +23,11 @@ from service.domain.errors import (
 )
 from service.domain.identity import Account, Identity
 from service.domain.permissions import check_route
-from service.domain.policy import Kind, Outcome, Policy, without_credential
+from service.domain.policy import Kind, Outcome, without_credential
 from service.domain.sign_in import network_of
 from service.domain.usernames import by_name
 from service.http import bodies, csrf, key_limits, origins, sessions
-from service.http.db import Services, abandon, notes, services, session
+from service.http.db import Services, abandon, notes, session
 from service.http.identity import identify, presented
 from service.http.rules import RULES
 from service.settings import is_loopback
@@ -42,14 +42,17 @@ KEY_SINCE_1_5 = (
 )
 WARNING = '299 keyturn "LANGFLOW_SKIP_AUTH_AUTO_LOGIN is deprecated and ends with Langflow 2.0: send an API key"'
 
-_KEYS_ONLY = frozenset({Kind.RUN, Kind.WEBHOOK})
 
-
-def install(app: Flask, policy: Policy) -> None:
+def install(app: Flask, own: Services) -> None:
     """Put the door in front of every route of the application."""
-    app.before_request(_check)
-    app.after_request(key_limits.finish)
-    if Outcome.SUPERUSER_DEPRECATED in {without_credential(kind, policy) for kind in Kind}:
+
+    def check() -> None:
+        # The request itself, not Flask's proxy of it, which is looked up anew at each use.
+        _check(request._get_current_object(), own)  # type: ignore[attr-defined]
+
+    app.before_request(check)
+    key_limits.install(app, own)
+    if Outcome.SUPERUSER_DEPRECATED in {without_credential(kind, own.policy) for kind in Kind}:
         app.after_request(_warn)
 
 
@@ -79,20 +82,18 @@ def actor() -> Actor:
     return Actor.of(identity, request.remote_addr) if identity is not None else anonymous(request.remote_addr)
 
 
-def _check() -> None:
-    # The request itself, not Flask's proxy of it, which is looked up anew at each use.
-    current: Request = request._get_current_object()  # type: ignore[attr-defined]
-    endpoint, identity = current.endpoint, None
+def _check(request: Request, own: Services) -> None:
+    endpoint, identity = request.endpoint, None
     # A preflight carries no credential by its nature, and Flask answers it without any view.
-    if endpoint is not None and current.method != "OPTIONS":
+    if endpoint is not None and request.method != "OPTIONS":
         kind = RULES.get(endpoint)
         if kind is None:
             log.error("the endpoint %s has no rule in service/http/rules.py", endpoint)
             raise Forbidden("This endpoint is closed")
         if kind is Kind.PUBLIC:
-            bodies.check_strangers(current)
+            bodies.check_strangers(request)
         else:
-            identity = _admit(current, kind, services())
+            identity = _admit(request, kind, own)
     notes().identity = identity
 
 
@@ -104,7 +105,7 @@ def _admit(request: Request, kind: Kind, own: Services) -> Identity | None:
     if kind is Kind.MCP:
         origins.check(request, own.settings)
     try:
-        identity = identify(request, own, keys_only=kind in _KEYS_ONLY)
+        identity = identify(request, own, keys_only=kind.keys_only)
     except TokenRefused:
         raise
     except CredentialRefused as error:

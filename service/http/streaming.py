@@ -17,10 +17,10 @@ from flask import Request, Response
 from service.domain.errors import DomainError, Invalid
 from service.domain.ports import Event
 from service.domain.runs import Running
-from service.http.answers import spaced
 from service.http.db import services
 from service.http.errors import database_state, detail_of, status_of
 from service.http.schemas.workflows import outputs_of
+from service.json_text import spaced
 
 log = logging.getLogger(__name__)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +11,7 @@ from sqlalchemy import create_engine as sqlalchemy_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from service.json_text import stored
 from service.storage import outages
 from service.storage.generation import announcing
 
@@ -40,7 +39,6 @@ _POSTGRESQL: dict[str, Any] = {
 _CACHE_KIB, _CACHED_STATEMENTS = 512, 32
 
 _WRITE = "keyturn_write"
-_ENCODER = json.JSONEncoder(allow_nan=False, default=str)
 
 
 def engine_options(url: URL, *, pool_size: int = 5) -> dict[str, Any]:
@@ -150,30 +148,8 @@ def _unsaid(url: URL) -> dict[str, Any]:
     return {name: value for name, value in _POSTGRESQL.items() if name not in url.query}
 
 
-def to_json(value: object) -> str:
-    """JSON text that every database takes: NaN and the infinities become null, what JSON does not know becomes text.
-
-    A tool's result may hold them, and an answer that was paid for must not be lost for it.
-    """
-    try:
-        return _ENCODER.encode(value)
-    except ValueError:
-        return _ENCODER.encode(finite(value))
-
-
-def finite(value: object) -> object:
-    """Plain data with null for every number that JSON does not have."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return value
-
-
 #: Values stay out of errors: a log prints those, and a value may be what somebody said, or a secret.
-_EVERYWHERE: dict[str, Any] = {"json_serializer": to_json, "hide_parameters": True}
+_EVERYWHERE: dict[str, Any] = {"json_serializer": stored, "hide_parameters": True}
 
 
 def begin_write(session: Session) -> Session:

@@ -14,7 +14,6 @@ from service.domain.errors import DomainError
 from service.domain.ports import Event
 from service.domain.runs import Running
 from service.http import key_limits
-from service.http.answers import spaced
 from service.http.db import release, session
 from service.http.mcp import revisions
 from service.http.mcp.exchange import Exchange
@@ -32,6 +31,7 @@ from service.http.mcp.jsonrpc import (
     result,
 )
 from service.http.mcp.places import keyless_runs
+from service.json_text import spaced
 
 log = logging.getLogger(__name__)
 

@@ -18,12 +18,12 @@ from flask import Request, Response
 from service import stopping
 from service.domain import runs
 from service.domain.errors import NotFound, TooBusy
-from service.http.answers import spaced
 from service.http.db import release
 from service.http.mcp import calls, jsonrpc, streamable
 from service.http.mcp.exchange import Exchange
 from service.http.mcp.jsonrpc import Fault, Json, Message, failure
 from service.http.mcp.places import streams
+from service.json_text import spaced
 
 log = logging.getLogger(__name__)
 

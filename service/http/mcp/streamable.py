@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from flask import Request, Response
 from werkzeug.exceptions import NotAcceptable, UnsupportedMediaType
 
-from service.http.answers import spaced
 from service.http.db import abandon
 from service.http.mcp import calls, methods, revisions
 from service.http.mcp.exchange import Exchange
@@ -30,6 +29,7 @@ from service.http.mcp.jsonrpc import (
 )
 from service.http.parsing import loads
 from service.http.streaming import Relay, answered, departed
+from service.json_text import spaced
 from service.storage import outages
 
 log = logging.getLogger(__name__)

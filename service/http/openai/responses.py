@@ -14,8 +14,8 @@ from typing import Any
 
 from service.domain.ports import Event, TokenUsage
 from service.domain.responses import Turn
-from service.http.answers import spaced
 from service.http.openai.said import Json, Said, has_failed, said_in, tools_in
+from service.json_text import spaced
 
 WITH_RESULTS = "tool_call.results"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.http.answers import spaced
+from service.json_text import spaced
 
 Json = dict[str, Any]
 

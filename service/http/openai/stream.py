@@ -10,10 +10,10 @@ from flask import Response
 from service.domain.errors import DomainError
 from service.domain.ports import Event
 from service.domain.runs import Running
-from service.http.answers import spaced
 from service.http.openai.errors import message_of
 from service.http.openai.said import Json
 from service.http.streaming import Relay, answered, failure_of
+from service.json_text import spaced
 
 _PULSE = b": still running\n\n"
 #: The only code of OpenAI's that says: not your fault.

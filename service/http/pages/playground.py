@@ -11,12 +11,12 @@ from flask import Response, request
 from service.domain import flows, messages, runs
 from service.domain.errors import DomainError
 from service.domain.runs import Prepared, RunRequest
-from service.http.answers import spaced
 from service.http.db import abandon, catch_up, reads_only, release, services, session
 from service.http.errors import status_of
 from service.http.pages.shell import blueprint, page, problems_of
 from service.http.policy import caller
 from service.http.streaming import Pump
+from service.json_text import spaced
 
 _MOST_SESSION = 200
 

@@ -1,0 +1,83 @@
+"""Flask without what no view here needs, for every request pays for it: coroutines, sessions, hosts read anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, Request
+from flask.sessions import NullSession, SessionInterface
+from werkzeug.routing import MapAdapter, Rule
+
+#: Hosts by which the server is called; whoever makes up more makes it read them anew, and nothing else.
+_MOST_HOSTS = 256
+
+
+class _NoSessions(SessionInterface):
+    """Flask's own sessions are not used, so nobody has to look for their cookie and its secret at each request."""
+
+    _none = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:  # noqa: ARG002 - Flask's signature
+        return self._none
+
+
+class _Adapter(MapAdapter):
+    """Knows again what werkzeug has found for a path of a rule without variables."""
+
+    known: dict[tuple[str, str], Rule]
+
+    def match(self, *args: Any, **options: Any) -> Any:
+        if args or options != {"return_rule": True}:
+            return super().match(*args, **options)
+        place = (self.default_method, self.path_info)
+        rule = self.known.get(place)
+        if rule is not None:
+            return rule, {}
+        found = super().match(return_rule=True)
+        if not found[1] and not found[0].arguments:
+            # There are no more of these than rules and their methods.
+            self.known[place] = found[0]
+        return found
+
+
+class App(Flask):
+    """The application's class."""
+
+    session_interface = _NoSessions()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: By ``Host`` and what stands in for it: the name that werkzeug has made of it.
+        self._hosts: dict[tuple[object, ...], str] = {}
+        #: By method and path.
+        self._rules: dict[tuple[str, str], Rule] = {}
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """As Flask does, which judges and encodes the host of each request; here a known one is known.
+
+        Raises:
+            werkzeug.exceptions.SecurityError, BadHost: it is no host.
+        """
+        if request is None:
+            return super().create_url_adapter(None)
+        environ = request.environ
+        scheme = environ["wsgi.url_scheme"]
+        key = (environ.get("HTTP_HOST"), scheme, environ.get("SERVER_NAME"), environ.get("SERVER_PORT"))
+        name = self._hosts.get(key)
+        if name is None or "HTTP_UPGRADE" in environ:
+            adapter = super().create_url_adapter(request)
+            if adapter is not None and "HTTP_UPGRADE" not in environ:
+                if len(self._hosts) >= _MOST_HOSTS:
+                    self._hosts = {}
+                self._hosts[key] = adapter.server_name
+            return adapter
+        adapter = _Adapter(
+            self.url_map, name, request.root_path, "", scheme, request.path, request.method,
+            request.query_string.decode("utf-8", "replace"),
+        )  # fmt: skip
+        adapter.known = self._rules
+        return adapter
