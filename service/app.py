@@ -71,7 +71,8 @@ from service.http.mcp import legacy
 from service.metrics import Meter
 from service.settings import Settings
 from service.start_screen import start_screen
-from service.storage.engine import for_lookups, is_memory, limit_statements
+from service.storage.engine import is_memory, limit_statements
+from service.storage.lookups import for_lookups
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

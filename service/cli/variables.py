@@ -31,7 +31,7 @@ def group() -> None:
 @of_superuser
 def list_variables(place: Workplace, username: str | None) -> None:
     """List a user's variables; the value of a Credential is never shown."""
-    views = variables.list_of(place.session.connection(), place.vault, place.owner(username).id)
+    views = variables.list_of(place.session, place.vault, place.owner(username).id)
     rows = [asdict(view) for view in views]
     place.show(rows, _COLUMNS, "There are no variables. Make one with `keyturn variables set NAME`.")
 

@@ -231,7 +231,7 @@ def rights_of(session: Session, job: Claimed, now: datetime) -> Rights | None:
         if not session.scalar(select(User.is_active).where(User.id == job.owner_id)):
             raise Forbidden("The owner of this job is not active")
         return None
-    record = key_records.find_by_id(session.connection(), job.key_id)
+    record = key_records.find_by_id(session, job.key_id)
     if record is None or not record.is_good(now):
         raise Forbidden("The API key that started this job can no longer be used")
     return record.rights

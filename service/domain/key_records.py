@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Engine, bindparam, select
+from sqlalchemy.orm import Session
 
 from service.domain.identity import OPTINS, Account
 from service.domain.permissions import Rate, Rights, rights_from
 from service.storage.keys import ApiKey
+from service.storage.lookups import Lookup
 from service.storage.users import User
 
 RIGHTS_COLUMNS = ("scopes", "flows", "networks", "rate_requests", "rate_seconds", "max_parallel")
@@ -47,27 +49,26 @@ _LOOKUP = (
            User.is_superuser, User.created_at, User.updated_at, User.last_login_at, User.optins)
     .join(User, User.id == ApiKey.user_id)
 )  # fmt: skip
-# Built once: putting a statement together, and fitting its columns to the row, costs more than asking for it.
-_BY_DIGEST = _LOOKUP.where(ApiKey.digest == bindparam("value"))
-_BY_FORMER_DIGEST = _LOOKUP.where(ApiKey.former_digest == bindparam("value"))
-_BY_ID = _LOOKUP.where(ApiKey.id == bindparam("value"))
+_BY_DIGEST = Lookup(_LOOKUP.where(ApiKey.digest == bindparam("value")))
+_BY_FORMER_DIGEST = Lookup(_LOOKUP.where(ApiKey.former_digest == bindparam("value")))
+_BY_ID = Lookup(_LOOKUP.where(ApiKey.id == bindparam("value")))
 
 
-def find(connection: Connection, key_digest: str) -> KeyRecord | None:
+def find(lookups: Engine, key_digest: str) -> KeyRecord | None:
     """Look a key and its owner up by the digest of its secret, or of the one before a rotation."""
-    row = connection.execute(_BY_DIGEST, {"value": key_digest}).first()
+    row = _BY_DIGEST.first(lookups, {"value": key_digest})
     if row is not None:
         return _record(row, row.expires_at)
-    row = connection.execute(_BY_FORMER_DIGEST, {"value": key_digest}).first()
+    row = _BY_FORMER_DIGEST.first(lookups, {"value": key_digest})
     if row is None:
         return None
     # A former secret never outlives the key, whatever was changed since.
     return _record(row, min(end for end in (row.former_until, row.expires_at) if end is not None))
 
 
-def find_by_id(connection: Connection, key_id: uuid.UUID) -> KeyRecord | None:
+def find_by_id(session: Session, key_id: uuid.UUID) -> KeyRecord | None:
     """Look a key and its owner up by the key's id, for what goes on when its request is over."""
-    row = connection.execute(_BY_ID, {"value": key_id}).first()
+    row = _BY_ID.first(session, {"value": key_id})
     return None if row is None else _record(row, row.expires_at)
 
 

@@ -6,9 +6,10 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Uuid, bindparam, case, delete, select, type_coerce
+from sqlalchemy import Engine, bindparam, case, delete, select, type_coerce
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -17,24 +18,27 @@ from service.domain.audit import BOOT, Action, Actor, Subject
 from service.domain.errors import Invalid, NotFound, Rejected, VariableMissing
 from service.domain.ports import VariableUse, Vault
 from service.storage.flows import Flow
+from service.storage.lookups import Lookup
+from service.storage.types import Names, UuidText
 from service.storage.variables import Variable
 
 CREDENTIAL, GENERIC = "Credential", "Generic"
 NAME_LENGTH, TYPE_LENGTH, VALUE_LENGTH = 255, 50, 1_000_000
 FROM_ENVIRONMENT, FROM_USER = "env", "user"
 
-#: Columns and not objects, built once, for it is asked for all day. No secret leaves the database for it.
-_OF_OWNER = (
+#: Columns and not objects, for it is asked for all day. No secret leaves the database for it.
+_OF_OWNER = Lookup(
     select(
-        type_coerce(Variable.id, Uuid(as_uuid=False)), Variable.name, Variable.type,
-        case((Variable.type != CREDENTIAL, Variable.ciphertext)), Variable.default_fields,
+        type_coerce(Variable.id, UuidText).label("id"), Variable.name, Variable.type,
+        case((Variable.type != CREDENTIAL, Variable.ciphertext)).label("hidden"),
+        type_coerce(Variable.default_fields, Names).label("default_fields"),
     )
-    .where(Variable.user_id == bindparam("owner"))
-    .order_by(Variable.name)
+    .where(Variable.user_id == bindparam("owner")),
+    at_once=True,
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class VariableView:
     """A variable as its owner sees it; the value of a Credential is never shown."""
 
@@ -74,13 +78,15 @@ def create(session: Session, vault: Vault, by: Actor, owner_id: uuid.UUID, new: 
     return _view(row, vault)
 
 
-def list_of(connection: Connection, vault: Vault, user_id: uuid.UUID) -> list[VariableView]:
+def list_of(where: Engine | Session, vault: Vault, user_id: uuid.UUID) -> list[VariableView]:
     """Return a user's variables by name; names such as ``__x__`` are the server's own and not shown."""
-    return [
+    found = [
         VariableView(id, name, kind, None if hidden is None else vault.decrypt(hidden), True, fields)
-        for id, name, kind, hidden, fields in connection.execute(_OF_OWNER, {"owner": user_id}).all()
+        for id, name, kind, hidden, fields in _OF_OWNER.all(where, {"owner": user_id})
         if not (name.startswith("__") and name.endswith("__"))
     ]
+    # Here and not in the database, whose locale would decide what comes first.
+    return sorted(found, key=attrgetter("name"))
 
 
 def update(session: Session, vault: Vault, by: Actor, owner_id: uuid.UUID, variable_id: uuid.UUID,

@@ -17,7 +17,6 @@ from service.domain import accounts, key_records, key_text
 from service.domain.errors import CredentialRefused, KeyRefused, TokenRefused
 from service.domain.identity import Identity
 from service.http.db import Services, session
-from service.storage.engine import look_up
 
 KEY_NAME = "x-api-key"
 ACCESS_COOKIE, REFRESH_COOKIE, KEY_COOKIE = "access_token_lf", "refresh_token_lf", "apikey_tkn_lflw"
@@ -116,7 +115,7 @@ def _looked_up(value: str, digest: str, version: Hashable | None, services: Serv
     # Judged by form before anything is asked of the database: junk must cost no query.
     if not key_text.is_well_formed(value):
         return None
-    record = look_up(services.lookups, lambda connection: key_records.find(connection, digest))
+    record = key_records.find(services.lookups, digest)
     if record is not None:
         services.keys.put(digest, version, record)
     return record

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy import create_engine as sqlalchemy_engine
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from service.json_text import stored
 from service.storage import outages
 from service.storage.generation import announcing
 
-T = TypeVar("T")
+#: Values stay out of errors: a log prints those, and a value may be what somebody said, or a secret.
+EVERYWHERE: dict[str, Any] = {"json_serializer": stored, "hide_parameters": True}
 
 #: Seconds that a SQLite writer waits for the one before it.
 BUSY_SECONDS = 30
-
-#: Each look-up takes a part of a millisecond, so a few connections serve all threads of a process; whoever waits for
-#: one for so many seconds waits for a database that is away.
-_LOOKUP_CONNECTIONS, _LOOKUP_SECONDS = 4, 2
 
 #: What libpq is told where the URL does not say it. A host that vanished in the middle of a query is given up after
 #: half a minute or so, and not after the two hours of TCP.
@@ -50,9 +45,9 @@ def engine_options(url: URL, *, pool_size: int = 5) -> dict[str, Any]:
     """
     if url.get_backend_name() == "sqlite":
         if is_memory(url):
-            return _EVERYWHERE
+            return EVERYWHERE
         return {
-            **_EVERYWHERE,
+            **EVERYWHERE,
             "pool_size": pool_size,
             "max_overflow": 10,
             "connect_args": {
@@ -62,11 +57,11 @@ def engine_options(url: URL, *, pool_size: int = 5) -> dict[str, Any]:
             },
         }
     return {
-        **_EVERYWHERE,
+        **EVERYWHERE,
         "pool_size": pool_size,
         "max_overflow": 10,
         "pool_recycle": 1800,
-        "connect_args": _unsaid(url),
+        "connect_args": unsaid(url),
     }
 
 
@@ -102,54 +97,9 @@ def limit_statements(engine: Engine, seconds: int) -> Engine:
     return engine
 
 
-def for_lookups(engine: Engine) -> Engine:
-    """Return an engine for reads of one statement each that are asked for all day: see ``look_up``.
-
-    On PostgreSQL it has few connections of its own, without BEGIN and ROLLBACK: each is a round trip that costs as
-    much as the statement. SQLite's transactions cost next to nothing and are ruled by ``install_rules``; there it is
-    the same engine.
-    """
-    if engine.dialect.name != "postgresql":
-        return engine
-    made = sqlalchemy_engine(
-        engine.url,
-        **_EVERYWHERE,
-        isolation_level="AUTOCOMMIT",
-        pool_size=_LOOKUP_CONNECTIONS,
-        max_overflow=0,
-        pool_timeout=_LOOKUP_SECONDS,
-        pool_recycle=1800,
-        pool_reset_on_return=None,
-        connect_args=_unsaid(engine.url),
-    )
-    outages.watch(made, beside=engine)
-    return made
-
-
-def look_up(engine: Engine, ask: Callable[[Connection], T]) -> T:
-    """Ask on a connection of ``for_lookups``; once more on a new one, when the first was found dead.
-
-    Args:
-        engine: from ``for_lookups``.
-        ask: reads, and does nothing else, for it may be called twice.
-    """
-    try:
-        with engine.connect() as connection:
-            return ask(connection)
-    except DBAPIError as error:
-        if not error.connection_invalidated:
-            raise
-    with engine.connect() as connection:
-        return ask(connection)
-
-
-def _unsaid(url: URL) -> dict[str, Any]:
+def unsaid(url: URL) -> dict[str, Any]:
     """What libpq is told beside what the URL says."""
     return {name: value for name, value in _POSTGRESQL.items() if name not in url.query}
-
-
-#: Values stay out of errors: a log prints those, and a value may be what somebody said, or a secret.
-_EVERYWHERE: dict[str, Any] = {"json_serializer": stored, "hide_parameters": True}
 
 
 def begin_write(session: Session) -> Session:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import DateTime
+from sqlalchemy import JSON, DateTime, Uuid
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
@@ -30,3 +34,36 @@ class UTCDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class UuidText(TypeDecorator[str]):
+    """A UUID's column, read as text: whoever only shows it needs no object, which is slow to make of 32 digits."""
+
+    impl = Uuid
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], str]:
+        return str if dialect.supports_native_uuid else _with_hyphens
+
+
+class Names(TypeDecorator[list[str]]):
+    """A JSON column of short lists of texts: of many rows, most hold the same few."""
+
+    impl = JSON
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], list[str]]:
+        return _list_of if dialect.name == "sqlite" else list
+
+
+def _with_hyphens(digits: str) -> str:
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _list_of(text: str) -> list[str]:
+    return list(_loaded(text))
+
+
+@lru_cache(maxsize=1024)
+def _loaded(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))

@@ -53,8 +53,7 @@ def digest(engine: Engine) -> str:
 
 
 def look_up(engine: Engine, digest: str) -> key_records.KeyRecord | None:
-    with engine.connect() as connection:
-        return key_records.find(connection, digest)
+    return key_records.find(engine, digest)
 
 
 def revoke(engine: Engine, digest: str) -> None:

@@ -14,7 +14,8 @@ from sqlalchemy import URL, func, select
 from sqlalchemy.exc import DBAPIError
 
 from service.storage import outages
-from service.storage.engine import create_engine, for_lookups
+from service.storage.engine import create_engine
+from service.storage.lookups import for_lookups
 from service.storage.outages import Door, is_away
 from tests.support.clock import Seconds
 

@@ -20,17 +20,16 @@ from service.http.schemas.variables import (
     VariableUpdateSchema,
     variable_body,
 )
-from service.storage.engine import look_up
 
 blueprint = Blueprint("variables", __name__, url_prefix="/api/v1/variables", description="Global variables")
 
 
 @blueprint.get("/", endpoint="list")
-@blueprint.response(200, VariableSchema(many=True))
+@blueprint.describes(200, VariableSchema(many=True))
 def list_variables() -> Response:
     """List one's variables by name."""
-    own, owner_id = services(), caller().user_id
-    found = look_up(own.lookups, lambda connection: variables.list_of(connection, own.vault, owner_id))
+    own = services()
+    found = variables.list_of(own.lookups, own.vault, caller().user_id)
     return json_answer([variable_body(one) for one in found])
 
 

@@ -26,7 +26,7 @@ _PATH = "/settings/global-variables"
 def show() -> Response:
     """List the variables, where each comes from, and which flows use it."""
     own, owner_id = services(), caller().user_id
-    rows = variables.list_of(session().connection(), own.vault, owner_id)
+    rows = variables.list_of(session(), own.vault, owner_id)
     used = variables.users_of(session(), owner_id)
     sources = variables.sources_of(session(), owner_id, own.settings.environment)
     return page("variables.html", _TITLE, rows=rows, used=used, sources=sources)
@@ -96,7 +96,7 @@ def _edit_form(variable_id: uuid.UUID, **context: Any) -> Response:
 
 
 def _find(variable_id: uuid.UUID) -> VariableView:
-    rows = variables.list_of(session().connection(), services().vault, caller().user_id)
+    rows = variables.list_of(session(), services().vault, caller().user_id)
     row = next((row for row in rows if row.id == str(variable_id)), None)
     if row is None:
         raise NotFound("Variable not found")
