@@ -72,7 +72,7 @@ from service.metrics import Meter
 from service.settings import Settings
 from service.start_screen import start_screen
 from service.storage.engine import is_memory, limit_statements
-from service.storage.lookups import for_lookups
+from service.storage.statements import for_lookups
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -129,7 +129,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     services = _services(app, settings, hasher, now)
     app.extensions["keyturn"] = services
     request_log.install(app, lines=settings.request_log)
-    policy.install(app, services)
+    policy.install(app, services.policy)
     if settings.cors_origins:
         cors.install(app)
     api = openapi.api_of(app)

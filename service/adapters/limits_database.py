@@ -103,7 +103,7 @@ class DatabaseLimits:
     def _writing(self) -> Iterator[Session]:
         try:
             with Session(self._engine) as session:
-                begin_write(session)
+                begin_write(session, quiet=True)
                 yield session
                 session.commit()
         except SQLAlchemyError:

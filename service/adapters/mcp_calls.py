@@ -45,7 +45,7 @@ class OpenCalls:
             stream_id: the stream that its answer goes to.
         """
         with Session(self._engine) as session:
-            begin_write(session)
+            begin_write(session, quiet=True)
             ends = seconds_at(self._engine, self._clock) + self._lasts
             session.add(McpCall(id=call_id, stream_id=stream_id, ends=ends))
             try:
@@ -64,7 +64,7 @@ class OpenCalls:
         with self._lock:
             self._mine.pop(call_id, None)
         with Session(self._engine) as session:
-            begin_write(session)
+            begin_write(session, quiet=True)
             session.execute(delete(McpCall).where(McpCall.id == call_id))
             session.commit()
 
@@ -76,7 +76,7 @@ class OpenCalls:
             if session.scalar(known) is None:
                 return False
         with Session(self._engine) as session:
-            begin_write(session)
+            begin_write(session, quiet=True)
             session.execute(update(McpCall).where(McpCall.id == call_id).values(cancelled=True))
             session.commit()
         return True

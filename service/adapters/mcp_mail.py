@@ -31,7 +31,7 @@ class Mailbox:
         """Make a stream, and sweep up what the dead have left."""
         now = self._now()
         with Session(self._engine) as session:
-            begin_write(session)
+            begin_write(session, quiet=True)
             session.execute(delete(McpStream).where(McpStream.ends < now))
             session.execute(delete(McpCall).where(McpCall.ends < now))
             session.add(McpStream(id=stream_id, ends=now + self._lasts))
@@ -40,7 +40,7 @@ class Mailbox:
     def keep(self, stream_id: str) -> bool:
         """Say that the stream is still held; False when it is gone."""
         with Session(self._engine) as session:
-            begin_write(session)
+            begin_write(session, quiet=True)
             change = update(McpStream).where(McpStream.id == stream_id).values(ends=self._now() + self._lasts)
             kept = session.scalar(change.returning(McpStream.id)) is not None
             session.commit()
@@ -54,7 +54,7 @@ class Mailbox:
     def put(self, stream_id: str, body: str) -> bool:
         """Write to a stream; False when nobody holds it, or nobody has read from it for long."""
         with Session(self._engine) as session:
-            begin_write(session)
+            begin_write(session, quiet=True)
             waiting = select(func.count()).select_from(McpMail).where(McpMail.stream_id == stream_id)
             if not self._is_open(session, stream_id) or (session.scalar(waiting) or 0) >= MOST_WAITING:
                 return False
@@ -73,7 +73,7 @@ class Mailbox:
             ).all()
         if found:
             with Session(self._engine) as session:
-                begin_write(session)
+                begin_write(session, quiet=True)
                 session.execute(delete(McpMail).where(McpMail.id.in_([row.id for row in found])))
                 session.commit()
         return [row.body for row in found]
@@ -81,7 +81,7 @@ class Mailbox:
     def close(self, stream_id: str) -> None:
         """End a stream, with what waits for it and the calls that answer to it."""
         with Session(self._engine) as session:
-            begin_write(session)
+            begin_write(session, quiet=True)
             session.execute(delete(McpStream).where(McpStream.id == stream_id))
             session.commit()
 

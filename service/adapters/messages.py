@@ -10,14 +10,14 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from service.adapters.periodic import Periodic
 from service.domain.ports import MessageRow
 from service.observability import Outage
-from service.storage.engine import begin_write
+from service.storage.engine import begin_addition
 from service.storage.messages import StoredChatMessage
 from service.storage.outages import name_of
+from service.storage.statements import Batch
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class MessageWriter(Periodic):
         self._waiting: dict[object, MessageRow] = {}
         self._flushing = threading.Lock()
         self._outage = Outage(log)
-        self._statement = _upsert(engine.dialect.name)
+        self._batch = Batch(_upsert(engine.dialect.name))
 
     def write(self, rows: Sequence[MessageRow]) -> None:
         """Write rows now; those whose flow or owner is gone meanwhile, or that cannot be stored, are left out."""
@@ -92,10 +92,9 @@ class MessageWriter(Periodic):
         return len(self._waiting)
 
     def _write(self, rows: Sequence[MessageRow]) -> None:
-        with Session(self._engine) as session:
-            begin_write(session)
-            session.connection().execute(self._statement, rows)
-            session.commit()
+        with self._engine.connect() as connection:
+            self._batch.write(begin_addition(connection), rows)
+            connection.commit()
 
     def _write_alone(self, row: MessageRow) -> None:
         try:
@@ -107,7 +106,6 @@ class MessageWriter(Periodic):
 
 
 def _upsert(dialect: str) -> Any:
-    """Built once: putting a statement together costs more than running it."""
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     statement: Any = insert(StoredChatMessage)
     newer = {name: value for name, value in statement.excluded.items() if name not in _KEPT}

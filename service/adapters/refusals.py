@@ -51,7 +51,7 @@ class RefusalLog:
             details["repeated"] = repeated
         try:
             with Session(self._engine) as session:
-                begin_write(session)
+                begin_write(session, quiet=True)
                 audit.record(session, by, action, now, subject, details, refused=True)
                 session.commit()
         except SQLAlchemyError as error:

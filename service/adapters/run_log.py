@@ -83,7 +83,7 @@ class RunLog(Periodic):
 
     def _insert(self, rows: list[dict[str, Any]]) -> None:
         with Session(self._engine) as session:
-            begin_write(session)
+            begin_write(session, quiet=True)
             session.execute(insert(RunRow), rows)
             session.commit()
 

@@ -100,7 +100,7 @@ class UsageCounter(Periodic):
 
     def _write(self, pending: dict[uuid.UUID, _Uses]) -> None:
         with Session(self._engine) as session:
-            begin_write(session)
+            begin_write(session, quiet=True)
             # In one order everywhere, so that two workers cannot wait for each other.
             for key_id, uses in sorted(pending.items()):
                 known = session.execute(

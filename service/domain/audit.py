@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Connection, Select, select
 from sqlalchemy.orm import Session
 
 from service.domain.identity import Identity
@@ -18,6 +18,7 @@ from service.domain.permissions import Rights
 from service.json_text import stored
 from service.observability import redacted
 from service.storage.audit import AuditEvent
+from service.storage.statements import Insertion
 from service.storage.users import User
 
 PAGE = 1000
@@ -97,6 +98,10 @@ class Actor:
 ANONYMOUS = Actor(None, None, "anonymous")
 #: Somebody with a shell on the server's machine who has not said who they are.
 CONSOLE = Actor(None, None, "cli")
+_EVENTS = Insertion(
+    AuditEvent, [name for name in AuditEvent.__table__.c.keys() if name != "id"]  # noqa: SIM118
+)  # fmt: skip
+
 #: The server itself, at its start.
 BOOT = Actor(None, None, "boot")
 
@@ -115,12 +120,12 @@ class Subject:
     name: str | None = None
 
 
-def record(session: Session, by: Actor, action: Action, now: datetime, subject: Subject | None = None,
+def record(where: Session | Connection, by: Actor, action: Action, now: datetime, subject: Subject | None = None,
            details: Mapping[str, Any] | None = None, *, refused: bool = False) -> None:  # fmt: skip
-    """Add an event; it stands or falls with the session's transaction.
+    """Add an event; it stands or falls with the transaction.
 
     Args:
-        session: of the act itself, or of a transaction of its own for what was refused.
+        where: the transaction of the act itself, or one of its own for what was refused.
         by: who.
         action: what.
         now: when.
@@ -128,13 +133,14 @@ def record(session: Session, by: Actor, action: Action, now: datetime, subject: 
         details: names and reasons. Never a key, a password, a value or a token.
         refused: the act was not allowed.
     """
-    session.add(
-        AuditEvent(
-            at=now, action=action.value, outcome=_REFUSED if refused else _DONE, actor_id=by.user_id,
-            actor_name=by.username, via=by.via, key_id=by.key_id, address=_short(by.address, 64),
-            subject_type=subject.type if subject else None, subject_id=subject.id if subject else None,
-            subject_name=_short(subject.name, 255) if subject else None, details=_without_keys(details or {}),
-        )
+    _EVENTS.add(
+        where,
+        {
+            "at": now, "action": action.value, "outcome": _REFUSED if refused else _DONE, "actor_id": by.user_id,
+            "actor_name": by.username, "via": by.via, "key_id": by.key_id, "address": _short(by.address, 64),
+            "subject_type": subject.type if subject else None, "subject_id": subject.id if subject else None,
+            "subject_name": _short(subject.name, 255) if subject else None, "details": _without_keys(details or {}),
+        },
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from service.domain.identity import OPTINS, Account
 from service.domain.permissions import Rate, Rights, rights_from
 from service.storage.keys import ApiKey
-from service.storage.lookups import Lookup
+from service.storage.statements import Lookup
 from service.storage.users import User
 
 RIGHTS_COLUMNS = ("scopes", "flows", "networks", "rate_requests", "rate_seconds", "max_parallel")

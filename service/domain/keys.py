@@ -6,9 +6,10 @@ import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from random import getrandbits
 from typing import Any
 
-from sqlalchemy import Select, delete, func, or_, select
+from sqlalchemy import Connection, Select, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from service.domain import audit, key_text
@@ -24,10 +25,18 @@ from service.domain.permissions import (
 )
 from service.storage.flows import Flow
 from service.storage.keys import ApiKey
+from service.storage.statements import Insertion
 
 NAME_LENGTH = 255
 #: What a list answers with at most in Langflow's own shape.
 LIST_LIMIT = 1000
+
+
+_KEYS = Insertion(
+    ApiKey,
+    ["id", "digest", "prefix", "length", "name", "user_id", "expires_at", "created_at", "is_active", "total_uses",
+     "rotations", *RIGHTS_COLUMNS],
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +86,14 @@ def masked(row: ApiKey) -> str:
 
 
 def create(
-    session: Session, by: Actor, owner_id: uuid.UUID, new: NewKey, now: datetime, rules: KeyRules = KeyRules()
-) -> tuple[ApiKey, str]:
-    """Make a key; returns the row and the key itself, which cannot be had again.
+    where: Session | Connection,
+    by: Actor,
+    owner_id: uuid.UUID,
+    new: NewKey,
+    now: datetime,
+    rules: KeyRules = KeyRules(),
+) -> tuple[Any, str]:
+    """Make a key; returns what was stored, by the names of ``ApiKey``, and the key itself, which cannot be had again.
 
     Raises:
         Invalid: the name is too long, the date is over or too far, a right cannot be read, a flow is not the owner's.
@@ -87,17 +101,22 @@ def create(
     """
     Invalid.if_longer(new.name or "", NAME_LENGTH, "body", "name")
     expires_at = _checked_expiry(new.expires_at, now, now, rules)
-    _check_rights(session, owner_id, new.rights)
+    _check_rights(where, owner_id, new.rights)
     check_grant(by.rights, by.expires_at, new.rights, expires_at)
     key = key_text.generate()
     stored = StoredKey.of(key)
-    row = ApiKey(
-        id=uuid.uuid4(), digest=stored.digest, prefix=stored.prefix, length=stored.length, name=new.name,
-        user_id=owner_id, expires_at=expires_at, created_at=now, **_columns(new.rights),
+    # The id has to differ, and the key to be hard to guess: the system is asked for one of them only, for asking it
+    # lets another thread in.
+    key_id = uuid.UUID(int=getrandbits(128), version=4)  # nosec B311
+    row = _KEYS.add(
+        where,
+        {
+            "id": key_id, "digest": stored.digest, "prefix": stored.prefix, "length": stored.length,
+            "name": new.name, "user_id": owner_id, "expires_at": expires_at, "created_at": now, "is_active": True,
+            "total_uses": 0, "rotations": 0, **_columns(new.rights),
+        },
     )  # fmt: skip
-    session.add(row)
-    audit.record(session, by, Action.KEY_CREATED, now, subject_of(row), _described(row))
-    session.flush()
+    audit.record(where, by, Action.KEY_CREATED, now, subject_of(row), _described(row))
     return row, key
 
 
@@ -250,7 +269,9 @@ def refuse_expired(row: ApiKey, now: datetime) -> None:
         raise Rejected("This API key has expired. Make a new one.")
 
 
-def _check_rights(session: Session, owner_id: uuid.UUID, rights: Rights, known: Collection[str] = ()) -> None:
+def _check_rights(
+    where: Session | Connection, owner_id: uuid.UUID, rights: Rights, known: Collection[str] = ()
+) -> None:
     """Refuse limits out of range and flows that are not the owner's; a flow that has gone since may stay listed."""
     for name, value, most in (
         ("rate_limit", rights.rate.requests if rights.rate else 1, MOST_REQUESTS),
@@ -260,7 +281,7 @@ def _check_rights(session: Session, owner_id: uuid.UUID, rights: Rights, known: 
         if not 1 <= value <= most:
             raise Invalid.field(f"Input should be from 1 to {most}", "body", name, kind="out_of_range")
     new = {flow for flow in rights.flows or () if str(flow) not in known}
-    mine = set(session.scalars(select(Flow.id).where(Flow.user_id == owner_id, Flow.id.in_(new)))) if new else set()
+    mine = set(where.scalars(select(Flow.id).where(Flow.user_id == owner_id, Flow.id.in_(new)))) if new else set()
     for flow in sorted(new - mine):
         raise Invalid.field(f"Value error, there is no flow {flow}", "body", "flows")
 

@@ -120,6 +120,8 @@ def _fitting(text: str, most: int) -> str:
 
 def _storable(text: str) -> str:
     """A model may write what PostgreSQL cannot hold: NUL, or half of a surrogate pair."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 

@@ -18,7 +18,7 @@ from service.domain.audit import BOOT, Action, Actor, Subject
 from service.domain.errors import Invalid, NotFound, Rejected, VariableMissing
 from service.domain.ports import VariableUse, Vault
 from service.storage.flows import Flow
-from service.storage.lookups import Lookup
+from service.storage.statements import Lookup
 from service.storage.types import Names, UuidText
 from service.storage.variables import Variable
 

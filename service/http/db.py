@@ -16,7 +16,7 @@ from flask import Flask, current_app, g, request
 from flask.ctx import _AppCtxGlobals
 from flask.wrappers import Response
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -28,7 +28,7 @@ from service.domain.sign_in import SignInLimits
 from service.metrics import Meter
 from service.settings import Settings
 from service.storage import Base
-from service.storage.engine import begin_write, engine_options, install_rules, limit_statements
+from service.storage.engine import begin_addition, begin_write, engine_options, install_rules, limit_statements
 
 if TYPE_CHECKING:
     from service.adapters.housekeeper import Housekeeper
@@ -178,6 +178,18 @@ def own_transaction() -> Iterator[Session]:
         begin_write(own)
         yield own
         own.commit()
+
+
+@contextmanager
+def addition() -> Iterator[Connection]:
+    """A transaction of its own for something new; it ends with the block, and knows rows but no objects.
+
+    To be used where things are made all day: what a session knows of its objects costs as much as writing them.
+    """
+    abandon()
+    with services().engine.connect() as connection:
+        yield begin_addition(connection)
+        connection.commit()
 
 
 def commit_in_the_end(app: Flask) -> None:

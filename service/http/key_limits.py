@@ -23,13 +23,14 @@ from service.http.db import Services, abandon, notes
 EXPIRES_HEADER = "Keyturn-Key-Expires"
 
 
-def install(app: Flask, own: Services) -> None:
+def install(app: Flask) -> None:
     """Count the answers to each key's requests, and add the headers that are due."""
 
     def finish(response: Response) -> Response:
         noted = notes()
         key_id = noted.get("used_key")
         if key_id is not None:
+            own: Services = app.extensions["keyturn"]
             own.usage.answered(key_id, own.now().date(), response.status_code)
         for name, value in noted.get("rate_limit_headers", ()):
             response.headers[name] = value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Flask, Request
@@ -11,6 +11,8 @@ from werkzeug.routing import MapAdapter, Rule
 
 #: Hosts by which the server is called; whoever makes up more makes it read them anew, and nothing else.
 _MOST_HOSTS = 256
+#: The same for methods and paths that lead somewhere.
+_MOST_PLACES = 1024
 
 
 class _NoSessions(SessionInterface):
@@ -23,22 +25,20 @@ class _NoSessions(SessionInterface):
 
 
 class _Adapter(MapAdapter):
-    """Knows again what werkzeug has found for a path of a rule without variables."""
+    """Knows again what werkzeug has found for a method and a path."""
 
-    known: dict[tuple[str, str], Rule]
+    known: dict[tuple[str, str], tuple[Rule, Mapping[str, Any]]]
 
     def match(self, *args: Any, **options: Any) -> Any:
         if args or options != {"return_rule": True}:
             return super().match(*args, **options)
         place = (self.default_method, self.path_info)
-        rule = self.known.get(place)
-        if rule is not None:
-            return rule, {}
-        found = super().match(return_rule=True)
-        if not found[1] and not found[0].arguments:
-            # There are no more of these than rules and their methods.
-            self.known[place] = found[0]
-        return found
+        known = self.known.get(place)
+        if known is None:
+            if len(self.known) >= _MOST_PLACES:
+                self.known.clear()
+            known = self.known[place] = super().match(return_rule=True)
+        return known[0], dict(known[1])
 
 
 class App(Flask):
@@ -51,7 +51,7 @@ class App(Flask):
         #: By ``Host`` and what stands in for it: the name that werkzeug has made of it.
         self._hosts: dict[tuple[object, ...], str] = {}
         #: By method and path.
-        self._rules: dict[tuple[str, str], Rule] = {}
+        self._places: dict[tuple[str, str], tuple[Rule, Mapping[str, Any]]] = {}
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func
@@ -79,5 +79,5 @@ class App(Flask):
             self.url_map, name, request.root_path, "", scheme, request.path, request.method,
             request.query_string.decode("utf-8", "replace"),
         )  # fmt: skip
-        adapter.known = self._rules
+        adapter.known = self._places
         return adapter

@@ -23,7 +23,7 @@ from service.domain.errors import (
 )
 from service.domain.identity import Account, Identity
 from service.domain.permissions import check_route
-from service.domain.policy import Kind, Outcome, without_credential
+from service.domain.policy import Kind, Outcome, Policy, without_credential
 from service.domain.sign_in import network_of
 from service.domain.usernames import by_name
 from service.http import bodies, csrf, key_limits, origins, sessions
@@ -43,16 +43,16 @@ KEY_SINCE_1_5 = (
 WARNING = '299 keyturn "LANGFLOW_SKIP_AUTH_AUTO_LOGIN is deprecated and ends with Langflow 2.0: send an API key"'
 
 
-def install(app: Flask, own: Services) -> None:
+def install(app: Flask, policy: Policy) -> None:
     """Put the door in front of every route of the application."""
 
     def check() -> None:
         # The request itself, not Flask's proxy of it, which is looked up anew at each use.
-        _check(request._get_current_object(), own)  # type: ignore[attr-defined]
+        _check(request._get_current_object(), app.extensions["keyturn"])  # type: ignore[attr-defined]
 
     app.before_request(check)
-    key_limits.install(app, own)
-    if Outcome.SUPERUSER_DEPRECATED in {without_credential(kind, own.policy) for kind in Kind}:
+    key_limits.install(app)
+    if Outcome.SUPERUSER_DEPRECATED in {without_credential(kind, policy) for kind in Kind}:
         app.after_request(_warn)
 
 

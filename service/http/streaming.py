@@ -187,9 +187,10 @@ def wanted_format(request: Request) -> str:
     Raises:
         Invalid: ``?format=`` names none of the formats.
     """
-    named = request.args.get("format")
+    named = request.args.get("format") if request.query_string else None
     if named is None:
-        return "ndjson" if request.accept_mimetypes.best == "application/x-ndjson" else "langflow"
+        accepted = "HTTP_ACCEPT" in request.environ and request.accept_mimetypes.best == "application/x-ndjson"
+        return "ndjson" if accepted else "langflow"
     if named not in _FORMATS:
         raise Invalid.field(f"Input should be one of {', '.join(_FORMATS)}", "query", "format", kind="enum")
     return named

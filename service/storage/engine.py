@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from service.json_text import stored
 from service.storage import outages
-from service.storage.generation import announcing
+from service.storage.generation import Telling, announcing
 
 #: Values stay out of errors: a log prints those, and a value may be what somebody said, or a secret.
 EVERYWHERE: dict[str, Any] = {"json_serializer": stored, "hide_parameters": True}
@@ -33,7 +33,7 @@ _POSTGRESQL: dict[str, Any] = {
 #: What each SQLite connection keeps in memory.
 _CACHE_KIB, _CACHED_STATEMENTS = 512, 32
 
-_WRITE = "keyturn_write"
+_WRITE, _QUIET = "keyturn_write", "keyturn_quiet"
 
 
 def engine_options(url: URL, *, pool_size: int = 5) -> dict[str, Any]:
@@ -50,6 +50,7 @@ def engine_options(url: URL, *, pool_size: int = 5) -> dict[str, Any]:
             **EVERYWHERE,
             "pool_size": pool_size,
             "max_overflow": 10,
+            "pool_use_lifo": True,
             "connect_args": {
                 "timeout": BUSY_SECONDS,
                 "factory": announcing(Path(str(url.database))),
@@ -102,14 +103,24 @@ def unsaid(url: URL) -> dict[str, Any]:
     return {name: value for name, value in _POSTGRESQL.items() if name not in url.query}
 
 
-def begin_write(session: Session) -> Session:
+def begin_write(session: Session, *, quiet: bool = False) -> Session:
     """Open the session's transaction as a writer's; call it before the first query.
 
     A SQLite transaction that first reads and then writes fails at once, without waiting, when somebody
     else wrote in between; one that begins as a writer waits its turn.
+
+    Args:
+        session: that has asked nothing yet.
+        quiet: whatever is written, no key, user or flow that was found before is different by it (a count, a message,
+            something new); so what is kept of them in memory stays good.
     """
-    session.connection(execution_options={_WRITE: True})
+    session.connection(execution_options={_WRITE: True, _QUIET: quiet})
     return session
+
+
+def begin_addition(connection: Connection) -> Connection:
+    """As ``begin_write`` with ``quiet``, for a connection without a session."""
+    return connection.execution_options(**{_WRITE: True, _QUIET: True})
 
 
 def is_memory(url: URL) -> bool:
@@ -134,5 +145,8 @@ def _on_sqlite_connect(connection: Any, _record: Any) -> None:
 
 
 def _on_sqlite_begin(connection: Connection) -> None:
-    write = connection.get_execution_options().get(_WRITE, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    options = connection.get_execution_options()
+    own: Any = connection.connection.dbapi_connection
+    if isinstance(own, Telling):
+        own.is_quiet = options.get(_QUIET, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITE, False) else "BEGIN")

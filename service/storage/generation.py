@@ -65,11 +65,18 @@ def _tell(path: Path, error: OSError) -> None:
     log.warning("%s cannot be used, which costs each request some time: %s", path, error.strerror)
 
 
-def announcing(database: Path) -> type[sqlite3.Connection]:
+class Telling(sqlite3.Connection):
+    """A connection that may be told to keep its next commit to itself."""
+
+    #: Of the transaction that goes on: see ``storage.engine.begin_write``.
+    is_quiet = False
+
+
+def announcing(database: Path) -> type[Telling]:
     """Return a kind of connection that changes the mark of a database after each commit that wrote something."""
     generation = Generation(database)
 
-    class Announcing(sqlite3.Connection):
+    class Announcing(Telling):
         _announced = 0
 
         def commit(self) -> None:
@@ -77,6 +84,7 @@ def announcing(database: Path) -> type[sqlite3.Connection]:
             # Its count of changed rows, those of transactions that were undone included.
             if self.total_changes != self._announced:
                 self._announced = self.total_changes
-                generation.change()
+                if not self.is_quiet:
+                    generation.change()
 
     return Announcing

@@ -15,8 +15,8 @@ from sqlalchemy.exc import DBAPIError
 
 from service.storage import outages
 from service.storage.engine import create_engine
-from service.storage.lookups import for_lookups
 from service.storage.outages import Door, is_away
+from service.storage.statements import for_lookups
 from tests.support.clock import Seconds
 
 PID = select(func.pg_backend_pid())

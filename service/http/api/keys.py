@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from flask import request
+from flask import Response, request
 
 from service.domain import keys, rotation, usage
 from service.domain.keys import NewKey
-from service.http.db import catch_up, services, session
+from service.http.answers import json_answer
+from service.http.db import addition, catch_up, services, session
 from service.http.parsing import Blueprint, path_id
 from service.http.policy import actor, caller
 from service.http.schemas.keys import (
@@ -29,35 +30,35 @@ from service.storage.keys import ApiKey
 
 blueprint = Blueprint("keys", __name__, url_prefix="/api/v1/api_key", description="API keys")
 
-_NO_STORE = {"Cache-Control": "no-store"}
 _SHOWN_ONCE = {"Cache-Control": {"description": "no-store"}}
 
 
 @blueprint.get("/", endpoint="list")
 @blueprint.arguments(KeyQuerySchema, location="query")
-@blueprint.response(200, KeyListSchema)
-def list_keys(query: dict[str, bool]) -> dict[str, Any]:
+@blueprint.describes(200, KeyListSchema)
+def list_keys(query: dict[str, bool]) -> Response:
     """List one's keys, masked; ``?stale=true`` lists those that nobody has used for long."""
     own, owner_id = services(), caller().user_id
     catch_up(own.usage)
     before = own.now() - own.key_rules.stale_after if query["stale"] else None
     total, page = keys.list_of(session(), owner_id, stale_before=before)
-    return {"total_count": total, "user_id": owner_id, "api_keys": [_shown(row) for row in page]}
+    return json_answer({"total_count": total, "user_id": str(owner_id), "api_keys": [_body(row) for row in page]})
 
 
 @blueprint.post("/", endpoint="create")
 @blueprint.arguments(NewKeySchema, required=False)
-@blueprint.response(200, KeySchema, headers=_SHOWN_ONCE)
-def create(body: NewKey) -> tuple[dict[str, Any], int, dict[str, str]]:
+@blueprint.describes(200, KeySchema, headers=_SHOWN_ONCE)
+def create(body: NewKey) -> Response:
     """Make a key; this answer is the only one that shows it."""
     own = services()
-    row, key = keys.create(session(), actor(), caller().user_id, body, own.now(), own.key_rules)
-    return _shown(row, key), 200, _NO_STORE
+    with addition() as connection:
+        row, key = keys.create(connection, actor(), caller().user_id, body, own.now(), own.key_rules)
+    return _shown(row, key)
 
 
 @blueprint.get("/<api_key_id>", endpoint="get")
-@blueprint.response(200, KeySchema)
-def get(api_key_id: str) -> dict[str, Any]:
+@blueprint.describes(200, KeySchema)
+def get(api_key_id: str) -> Response:
     """Show a key, masked."""
     catch_up(services().usage)
     return _shown(keys.get(session(), caller().user_id, path_id(api_key_id, "api_key_id")))
@@ -65,8 +66,8 @@ def get(api_key_id: str) -> dict[str, Any]:
 
 @blueprint.patch("/<api_key_id>", endpoint="update")
 @blueprint.arguments(KeyChangesSchema)
-@blueprint.response(200, KeySchema)
-def update(body: dict[str, Any], api_key_id: str) -> dict[str, Any]:
+@blueprint.describes(200, KeySchema)
+def update(body: dict[str, Any], api_key_id: str) -> Response:
     """Rename, disable, enable or limit a key; what the body does not name stays."""
     own, key_id = services(), path_id(api_key_id, "api_key_id")
     return _shown(keys.change(session(), actor(), caller().user_id, key_id, body, own.now(), own.key_rules))
@@ -74,15 +75,15 @@ def update(body: dict[str, Any], api_key_id: str) -> dict[str, Any]:
 
 @blueprint.post("/<api_key_id>/rotate", endpoint="rotate")
 @blueprint.arguments(RotationSchema, required=False)
-@blueprint.response(200, KeySchema, headers=_SHOWN_ONCE)
-def rotate(grace: timedelta, api_key_id: str) -> tuple[dict[str, Any], int, dict[str, str]]:
+@blueprint.describes(200, KeySchema, headers=_SHOWN_ONCE)
+def rotate(grace: timedelta, api_key_id: str) -> Response:
     """Give a key a new secret under the same id; a retry with the same ``Idempotency-Key`` gives the same one."""
     own, key_id = services(), path_id(api_key_id, "api_key_id")
     row, key = rotation.rotate(
         session(), actor(), caller().user_id, key_id, grace, own.now(), own.key_rules,
         request.headers.get("Idempotency-Key"),
     )  # fmt: skip
-    return _shown(row, key), 200, _NO_STORE
+    return _shown(row, key)
 
 
 @blueprint.get("/<api_key_id>/usage", endpoint="usage")
@@ -113,6 +114,10 @@ def store(body: dict[str, str]) -> dict[str, str]:
     return {"detail": "API Key saved"}
 
 
-def _shown(row: ApiKey, key: str | None = None) -> dict[str, Any]:
+def _shown(row: ApiKey, key: str | None = None) -> Response:
+    return json_answer(_body(row, key))
+
+
+def _body(row: ApiKey, key: str | None = None) -> dict[str, Any]:
     own = services()
     return key_body(row, own.now(), own.key_rules, key)

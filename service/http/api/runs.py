@@ -24,8 +24,8 @@ _run_body, _advanced_body = RunBodySchema(), AdvancedBodySchema()
 
 
 @blueprint.post("/run/<path:flow_id>", endpoint="run")
-@blueprint.doc(requestBody={"content": {"application/json": {"schema": RunBodySchema}}})
-@blueprint.response(200)
+@blueprint.takes(RunBodySchema)
+@blueprint.describes(200)
 def run(flow_id: str) -> Response:
     """Run a flow by id or endpoint name.
 
@@ -43,8 +43,8 @@ def run(flow_id: str) -> Response:
 
 
 @blueprint.post("/run/advanced/<flow_id>", endpoint="advanced")
-@blueprint.doc(requestBody={"content": {"application/json": {"schema": AdvancedBodySchema}}})
-@blueprint.response(200)
+@blueprint.takes(AdvancedBodySchema)
+@blueprint.describes(200)
 def advanced(flow_id: str) -> Response:
     """Run a flow once for each input, and pick the outputs by id or name."""
     body = read_json(request)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from marshmallow import fields, post_load
 
-from service.domain.key_records import rights_of
 from service.domain.keys import NAME_LENGTH, KeyRules, NewKey, is_stale, masked
 from service.domain.permissions import (
     MOST_ENTRIES,
@@ -173,17 +172,33 @@ class DetailSchema(WireSchema):
     detail = fields.String()
 
 
-def key_body(row: ApiKey, now: Any, rules: KeyRules, key: str | None = None) -> dict[str, Any]:
-    """Return a key as ``KeySchema`` dumps it; ``key`` is its text, at the one moment when it can be read."""
-    rate = rights_of(row).rate
-    names = ("name", "last_used_at", "total_uses", "is_active", "expires_at", "id", "user_id", "created_at", "scopes",
-             "flows", "networks", "rotated_at")  # fmt: skip
+def key_body(row: ApiKey, now: datetime, rules: KeyRules, key: str | None = None) -> dict[str, Any]:
+    """Dump a key; what ``KeySchema`` describes, written out, for lists are long and keys are made all day.
+
+    ``key`` is its text, at the one moment when it can be read. A test compares the two.
+    """
     former = row.former_until
-    return {name: getattr(row, name) for name in names} | {
+    return {
+        "name": row.name,
+        "last_used_at": _instant(row.last_used_at),
+        "total_uses": row.total_uses,
+        "is_active": row.is_active,
+        "expires_at": _instant(row.expires_at),
+        "id": str(row.id),
         "api_key": key or masked(row),
-        "rate_limit": rate and {"requests": rate.requests, "window_seconds": rate.seconds},
+        "user_id": str(row.user_id),
+        "created_at": _instant(row.created_at),
+        "scopes": row.scopes,
+        "flows": row.flows,
+        "networks": row.networks,
+        "rate_limit": row.rate_requests and {"requests": row.rate_requests, "window_seconds": row.rate_seconds or 1},
         "max_parallel_runs": row.max_parallel,
-        "former_valid_until": former if former is not None and former > now else None,
+        "rotated_at": _instant(row.rotated_at),
+        "former_valid_until": _instant(former) if former is not None and former > now else None,
         "is_expired": row.expires_at is not None and row.expires_at <= now,
         "is_stale": is_stale(row, now, rules),
     }
+
+
+def _instant(value: datetime | None) -> str | None:
+    return None if value is None else value.isoformat(timespec="seconds")

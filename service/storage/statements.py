@@ -1,19 +1,18 @@
-"""Reads that are asked for all day: one SELECT each, written once, and asked of the driver without a detour.
+"""Statements that are executed all day: put together once, and given to the driver without a detour.
 
-SQLAlchemy puts the statement together, and knows what its types are to the database; all of that is found out once.
-What it does for each execution beside (a context, a result, a transaction, events) costs several times what the
-question does.
+SQLAlchemy writes them, and knows what its types are to the database; all of that is found out once. What it does for
+each execution beside (a context, a result, the state of objects) costs several times what the database does.
 """
 
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Engine, Select, func, select
+from sqlalchemy import Connection, Engine, Insert, Select, bindparam, func, insert, select
 from sqlalchemy import create_engine as sqlalchemy_engine
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
@@ -21,6 +20,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
 from service.storage import outages
+from service.storage.base import Base
 from service.storage.engine import EVERYWHERE, unsaid
 
 #: Each look-up takes a part of a millisecond, so a few connections serve all threads of a process; whoever waits for
@@ -63,7 +63,7 @@ class Lookup:
 
     def __init__(self, statement: Select[*tuple[Any, ...]], *, at_once: bool = False) -> None:
         self._statement, self._at_once = statement, at_once
-        self._row = _row_of(statement)
+        self._row = _named(statement.selected_columns.keys())._make
         self._plans: dict[str, _Plan] = {}
 
     def all(self, where: Engine | Session, values: Mapping[str, Any]) -> list[Any]:
@@ -109,6 +109,62 @@ class Lookup:
         raise AssertionError("the loop returns or raises")
 
 
+class Batch:
+    """A statement that is executed for many rows at once; ``statement`` has a value for each column."""
+
+    def __init__(self, statement: Insert) -> None:
+        self._statement = statement
+        self._plans: dict[str, _Plan] = {}
+
+    def write(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Execute it.
+
+        Raises:
+            SQLAlchemyError: the database does not take a row.
+        """
+        plan = self._plans.get(connection.dialect.name)
+        if plan is None:
+            plan = self._plans[connection.dialect.name] = _plan(self._statement, connection.dialect)
+        connection.exec_driver_sql(plan.text, [plan.written(row) for row in rows])
+
+
+class Insertion:
+    """An INSERT of one row, within somebody's transaction.
+
+    Args:
+        model: whose row it is; its defaults for Python do not count here.
+        columns: that get a value; the others stay NULL, or what the database gives them.
+    """
+
+    def __init__(self, model: type[Base], columns: Iterable[str]) -> None:
+        table: Any = model.__table__
+        self._statement = insert(table).values({name: bindparam(name, type_=table.c[name].type) for name in columns})
+        self._row = _named(table.c.keys())
+        self._plans: dict[str, _Plan] = {}
+
+    def add(self, where: Session | Connection, values: Mapping[str, Any]) -> Any:
+        """Write the row, after all that a session still holds; returns it as a named tuple.
+
+        Raises:
+            SQLAlchemyError: the database does not take it.
+        """
+        if isinstance(where, Session):
+            where.flush()
+            connection = where.connection()
+        else:
+            connection = where
+        dialect = connection.dialect
+        plan = self._plans.get(dialect.name)
+        if plan is None:
+            plan = self._plans[dialect.name] = _plan(self._statement, dialect)
+        connection.exec_driver_sql(plan.text, plan.written(values))
+        return self._row(**values)
+
+
+def _named(columns: list[str]) -> Any:
+    return namedtuple("Row", columns, defaults=[None] * len(columns))
+
+
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """A statement in the words of one database."""
@@ -121,20 +177,27 @@ class _Plan:
     out_of: list[tuple[int, Callable[[Any], Any]]]
     is_one_text: bool
 
-    def ask(self, engine: Engine, values: Mapping[str, Any]) -> list[Any]:
+    def written(self, values: Mapping[str, Any]) -> Any:
+        """The values as the driver takes them."""
         given = {**self.fixed, **values}
         for name, process in self.into.items():
             given[name] = process(given[name])
+        return given if self.order is None else tuple([given[name] for name in self.order])
+
+    def ask(self, engine: Engine, values: Mapping[str, Any]) -> list[Any]:
+        """The rows, as the columns' types read them."""
         connection = engine.raw_connection()
         try:
             cursor = connection.cursor()
-            cursor.execute(self.text, given if self.order is None else [given[name] for name in self.order])
-            rows = orjson.loads(cursor.fetchone()[0]) if self.is_one_text else cursor.fetchall()
+            cursor.execute(self.text, self.written(values))
+            rows = cursor.fetchall()
             cursor.close()
         except BaseException:
             connection.invalidate()
             raise
         connection.close()
+        if self.is_one_text:
+            rows = orjson.loads(rows[0][0])
         return [self._read(row) for row in rows] if self.out_of else list(rows)
 
     def _read(self, row: Any) -> list[Any]:
@@ -144,18 +207,17 @@ class _Plan:
         return read
 
 
-def _row_of(statement: Select[*tuple[Any, ...]]) -> Callable[[Any], Any]:
-    made = namedtuple("Row", statement.selected_columns.keys())  # type: ignore[misc]
-    return made._make
-
-
-def _plan(statement: Select[*tuple[Any, ...]], dialect: Dialect, *, at_once: bool) -> _Plan:
-    inner = statement.subquery()
-    asked = select(func.json_group_array(func.json_array(*inner.c))) if at_once else statement
+def _plan(statement: Select[*tuple[Any, ...]] | Insert, dialect: Dialect, *, at_once: bool = False) -> _Plan:
+    asked: Select[*tuple[Any, ...]] | Insert = statement
+    out_of = []
+    if isinstance(statement, Select):
+        kinds = [column.type for column in statement.selected_columns]
+        out_of = [_impl(kind, dialect).result_processor(dialect, None) for kind in kinds]
+        if at_once:
+            asked = select(func.json_group_array(func.json_array(*statement.subquery().c)))
     compiled = asked.compile(dialect=dialect)
     binds = compiled.binds
     into = {name: _impl(bind.type, dialect).bind_processor(dialect) for name, bind in binds.items()}
-    out_of = [_impl(column.type, dialect).result_processor(dialect, None) for column in statement.selected_columns]
     return _Plan(
         text=compiled.string,
         order=compiled.positiontup,
