@@ -6,12 +6,24 @@ import atexit
 import logging
 import os
 import threading
+from weakref import WeakSet
 
 log = logging.getLogger(__name__)
 
 SECONDS = 1.0
 #: Seconds that the end waits for a round that is under way.
 _END_SECONDS = 5.0
+
+
+_timers: WeakSet[Periodic] = WeakSet()
+
+
+def _stand_still() -> None:
+    for timer in _timers:
+        timer._runs = False
+
+
+os.register_at_fork(after_in_child=_stand_still)
 
 
 class Periodic:
@@ -29,6 +41,9 @@ class Periodic:
         self._bell = threading.Event()
         self._lock = threading.Lock()
         self._pid = 0
+        #: Asked for with every request, so it is no question to the system.
+        self._runs = False
+        _timers.add(self)
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
 
@@ -62,7 +77,7 @@ class Periodic:
 
     def awake(self) -> None:
         """Make sure that the timer runs in this process."""
-        if self._pid != os.getpid():
+        if not self._runs:
             self._start()
 
     def ring(self) -> None:
@@ -72,10 +87,12 @@ class Periodic:
 
     def _start(self) -> None:
         with self._lock:
-            if self._pid == os.getpid():
+            if self._runs:
                 return
-            self._pid = os.getpid()
-            self.forget()
+            if self._pid != os.getpid():
+                self._pid = os.getpid()
+                self.forget()
+            self._runs = True
             self._stop, self._bell = threading.Event(), threading.Event()
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()

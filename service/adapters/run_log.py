@@ -8,16 +8,19 @@ from typing import Any
 
 from sqlalchemy import Engine, insert
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from service.adapters.periodic import Periodic
 from service.domain.ports import FinishedRun
 from service.observability import Outage
-from service.storage.engine import begin_write
+from service.storage.base import random_id
+from service.storage.engine import begin_addition
 from service.storage.outages import name_of
 from service.storage.runs import RunRow
+from service.storage.statements import Batch
 
 log = logging.getLogger(__name__)
+
+_RUNS = Batch(insert(RunRow))
 
 #: Rows that wait at most while the database is away; the oldest are given up then.
 _MOST_WAITING = 100_000
@@ -82,14 +85,14 @@ class RunLog(Periodic):
             log.info("a run of a flow that is gone was not noted")
 
     def _insert(self, rows: list[dict[str, Any]]) -> None:
-        with Session(self._engine) as session:
-            begin_write(session, quiet=True)
-            session.execute(insert(RunRow), rows)
-            session.commit()
+        with self._engine.connect() as connection:
+            _RUNS.write(begin_addition(connection), rows)
+            connection.commit()
 
 
 def _row_of(run: FinishedRun) -> dict[str, Any]:
     return {
+        "id": random_id(),
         "user_id": run.owner_id,
         "flow_id": run.flow_id,
         "key_id": run.key_id,

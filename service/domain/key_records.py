@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine, bindparam, select
 from sqlalchemy.orm import Session
 
-from service.domain.identity import OPTINS, Account
+from service.domain.identity import OPTINS, Account, Identity
 from service.domain.permissions import Rate, Rights, rights_from
 from service.storage.keys import ApiKey
 from service.storage.statements import Lookup
@@ -28,6 +28,12 @@ class KeyRecord:
     expires_at: datetime | None
     account: Account
     rights: Rights | None = None
+    #: Of whoever sends the key.
+    identity: Identity = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        of_sender = Identity(self.account, "key", self.id, self.rights, self.expires_at)
+        object.__setattr__(self, "identity", of_sender)
 
     def is_good(self, now: datetime) -> bool:
         """True when the key may be used at this instant."""

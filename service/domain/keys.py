@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from random import getrandbits
 from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, or_, select
@@ -23,6 +22,7 @@ from service.domain.permissions import (
     Rights,
     check_grant,
 )
+from service.storage.base import random_id
 from service.storage.flows import Flow
 from service.storage.keys import ApiKey
 from service.storage.statements import Insertion
@@ -105,13 +105,10 @@ def create(
     check_grant(by.rights, by.expires_at, new.rights, expires_at)
     key = key_text.generate()
     stored = StoredKey.of(key)
-    # The id has to differ, and the key to be hard to guess: the system is asked for one of them only, for asking it
-    # lets another thread in.
-    key_id = uuid.UUID(int=getrandbits(128), version=4)  # nosec B311
     row = _KEYS.add(
         where,
         {
-            "id": key_id, "digest": stored.digest, "prefix": stored.prefix, "length": stored.length,
+            "id": random_id(), "digest": stored.digest, "prefix": stored.prefix, "length": stored.length,
             "name": new.name, "user_id": owner_id, "expires_at": expires_at, "created_at": now, "is_active": True,
             "total_uses": 0, "rotations": 0, **_columns(new.rights),
         },

@@ -8,7 +8,7 @@ end.
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from flask import Flask, Response, g
 from werkzeug.http import http_date
@@ -67,12 +67,10 @@ def slot_of(identity: Identity, own: Services) -> KeySlot | None:
     return runs.slot_of(identity.rights, identity.key_id, own.run_limits, own.settings.run_timeout)
 
 
-def warn_of_end(identity: Identity, own: Services) -> None:
+def warn_of_end(expires_at: datetime, own: Services) -> None:
     """Remember to tell the client that its key is near its end."""
-    if identity.expires_at is not None and identity.expires_at - own.now() < timedelta(
-        days=own.settings.key_warning_days
-    ):
-        g.key_expires = http_date(identity.expires_at)
+    if expires_at - own.now() < timedelta(days=own.settings.key_warning_days):
+        g.key_expires = http_date(expires_at)
 
 
 def _standing(standing: Standing) -> str:

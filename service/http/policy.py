@@ -134,7 +134,8 @@ def _use_key(request: Request, identity: Identity, own: Services) -> None:
     if own.settings.track_key_usage:
         own.usage.record(identity.key_id, own.now())
         notes().used_key = identity.key_id
-    key_limits.warn_of_end(identity, own)
+    if identity.expires_at is not None:
+        key_limits.warn_of_end(identity.expires_at, own)
     if identity.rights is None:
         return
     try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy import create_engine as sqlalchemy_engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from service.json_text import stored
@@ -149,4 +151,9 @@ def _on_sqlite_begin(connection: Connection) -> None:
     own: Any = connection.connection.dbapi_connection
     if isinstance(own, Telling):
         own.is_quiet = options.get(_QUIET, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITE, False) else "BEGIN")
+    begin = "BEGIN IMMEDIATE" if options.get(_WRITE, False) else "BEGIN"
+    try:
+        # Not by SQLAlchemy's own way, which makes a context and a result of each.
+        own.execute(begin)
+    except sqlite3.OperationalError as error:
+        raise OperationalError(begin, None, error, hide_parameters=True) from error

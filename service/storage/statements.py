@@ -7,7 +7,7 @@ each execution beside (a context, a result, the state of objects) costs several 
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,8 +66,8 @@ class Lookup:
         self._row = _named(statement.selected_columns.keys())._make
         self._plans: dict[str, _Plan] = {}
 
-    def all(self, where: Engine | Session, values: Mapping[str, Any]) -> list[Any]:
-        """Return the rows, as named tuples.
+    def all(self, where: Engine | Session, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        """Return the rows, each in the order of the columns.
 
         Args:
             where: an engine of ``for_lookups``, or a session whose transaction shall be asked.
@@ -77,7 +77,7 @@ class Lookup:
             SQLAlchemyError: the database cannot be asked.
         """
         if isinstance(where, Session):
-            return list(where.execute(self._statement, dict(values)).all())
+            return where.execute(self._statement, dict(values)).all()
         dialect = where.dialect
         plan = self._plans.get(dialect.name)
         if plan is None:
@@ -85,23 +85,22 @@ class Lookup:
                 self._statement, dialect, at_once=self._at_once and dialect.name == "sqlite"
             )
         try:
-            rows = plan.ask(where, values)
+            return plan.ask(where, values)
         except dialect.loaded_dbapi.Error:
             # Whatever it is, SQLAlchemy meets it too, and has the words for it; a connection that was found dead has
             # been replaced by then.
-            rows = self._ask_again(where, values)
-        return list(map(self._row, rows))
+            return self._ask_again(where, values)
 
     def first(self, where: Engine | Session, values: Mapping[str, Any]) -> Any:
-        """Return the first row, or None; as ``all``."""
+        """Return the first row as a named tuple, or None; as ``all``."""
         rows = self.all(where, values)
-        return rows[0] if rows else None
+        return self._row(rows[0]) if rows else None
 
-    def _ask_again(self, engine: Engine, values: Mapping[str, Any]) -> list[Any]:
+    def _ask_again(self, engine: Engine, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         for attempt in range(2):
             try:
                 with engine.connect() as connection:
-                    return list(connection.execute(self._statement, dict(values)).all())
+                    return connection.execute(self._statement, dict(values)).all()
             except DBAPIError as error:
                 # Every connection of the pool may have died with the server's restart.
                 if attempt or not error.connection_invalidated:
@@ -184,7 +183,7 @@ class _Plan:
             given[name] = process(given[name])
         return given if self.order is None else tuple([given[name] for name in self.order])
 
-    def ask(self, engine: Engine, values: Mapping[str, Any]) -> list[Any]:
+    def ask(self, engine: Engine, values: Mapping[str, Any]) -> list[list[Any]]:
         """The rows, as the columns' types read them."""
         connection = engine.raw_connection()
         try:
@@ -196,14 +195,10 @@ class _Plan:
             connection.invalidate()
             raise
         connection.close()
-        if self.is_one_text:
-            rows = orjson.loads(rows[0][0])
-        return [self._read(row) for row in rows] if self.out_of else list(rows)
-
-    def _read(self, row: Any) -> list[Any]:
-        read = list(row)
-        for place, process in self.out_of:
-            read[place] = process(read[place])
+        read: list[list[Any]] = orjson.loads(rows[0][0]) if self.is_one_text else list(map(list, rows))
+        for row in read:
+            for place, process in self.out_of:
+                row[place] = process(row[place])
         return read
 
 
