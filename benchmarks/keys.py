@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, select, text
+from sqlalchemy.orm import Session
 
 from benchmarks.footprint import family, memory_bytes
 from benchmarks.http import cpu_seconds
@@ -152,9 +153,10 @@ def plan_of(server: Server) -> list[str]:
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
         asked.append((statement, parameters))
 
-    with server.engine.connect() as connection:
+    with Session(server.engine) as session:
+        connection = session.connection()
         event.listen(server.engine, "before_cursor_execute", note)
-        key_records.find(connection, key_text.digest(key_of(0)))
+        key_records.find(session, key_text.digest(key_of(0)))
         event.remove(server.engine, "before_cursor_execute", note)
         prefix = "EXPLAIN " if connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN "
         rows = connection.exec_driver_sql(prefix + asked[0][0], asked[0][1]).all()

@@ -178,15 +178,15 @@ def _services(
     models = model_providers(settings)
     limits = limits_of_keys(settings, engine, given)
     run_limits = limits.of(settings.run_limit_when_away)
-    lfx = lfx_executor(settings)
+    lfx, lookups = lfx_executor(settings), limit_statements(for_lookups(engine), settings.database_statement_seconds)
     runner = flow_runner(
         settings, engine, vault, models=models, snapshots=snapshots, messages=messages,
-        run_log=metrics.CountedRuns(run_log, meter), lfx=lfx,
+        run_log=metrics.CountedRuns(run_log, meter), lfx=lfx, lookups=lookups,
     )  # fmt: skip
     return db.Services(
         settings=settings,
         engine=engine,
-        lookups=limit_statements(for_lookups(engine), settings.database_statement_seconds),
+        lookups=lookups,
         policy=Policy(
             Era.of(settings.era), settings.auto_login, settings.skip_auth_auto_login, settings.mcp_require_api_key
         ),
@@ -241,7 +241,7 @@ def model_providers(settings: Settings) -> Providers:
 def flow_runner(
     settings: Settings, engine: Engine, vault: Vault, *, models: Providers | None = None,
     snapshots: Snapshots | None = None, messages: MessageWriter | None = None,
-    run_log: RunSink | None = None, lfx: LfxExecutor | None = None,
+    run_log: RunSink | None = None, lfx: LfxExecutor | None = None, lookups: Engine | None = None,
 ) -> FlowRunner:  # fmt: skip
     """What runs flows, and explains what they need; commands on the console leave out what only a server has."""
     return FlowRunner(
@@ -249,6 +249,7 @@ def flow_runner(
         vault,
         snapshots or NoCache(),
         settings.environment if settings.fallback_to_env_var else {},
+        lookups or engine,
         sessionmaker(engine),
         messages or MessageWriter(engine),
         max_parallel=settings.max_parallel_runs,

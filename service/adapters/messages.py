@@ -14,7 +14,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from service.adapters.periodic import Periodic
 from service.domain.ports import MessageRow
 from service.observability import Outage
-from service.storage.engine import begin_addition
+from service.storage.engine import begin_quietly
 from service.storage.messages import StoredChatMessage
 from service.storage.outages import name_of
 from service.storage.statements import Batch
@@ -93,7 +93,7 @@ class MessageWriter(Periodic):
 
     def _write(self, rows: Sequence[MessageRow]) -> None:
         with self._engine.connect() as connection:
-            self._batch.write(begin_addition(connection), rows)
+            self._batch.write(begin_quietly(connection), rows)
             connection.commit()
 
     def _write_alone(self, row: MessageRow) -> None:

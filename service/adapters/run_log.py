@@ -13,7 +13,7 @@ from service.adapters.periodic import Periodic
 from service.domain.ports import FinishedRun
 from service.observability import Outage
 from service.storage.base import random_id
-from service.storage.engine import begin_addition
+from service.storage.engine import begin_quietly
 from service.storage.outages import name_of
 from service.storage.runs import RunRow
 from service.storage.statements import Batch
@@ -86,7 +86,7 @@ class RunLog(Periodic):
 
     def _insert(self, rows: list[dict[str, Any]]) -> None:
         with self._engine.connect() as connection:
-            _RUNS.write(begin_addition(connection), rows)
+            _RUNS.write(begin_quietly(connection), rows)
             connection.commit()
 
 

@@ -10,18 +10,31 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Engine, case, or_, update
+from sqlalchemy import BigInteger, Engine, bindparam, case, exists, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from service.adapters.periodic import Periodic
 from service.observability import Outage
-from service.storage.engine import begin_write
+from service.storage.engine import begin_quietly
 from service.storage.keys import ApiKey, KeyUsage
 from service.storage.outages import name_of
+from service.storage.statements import Batch
 
 log = logging.getLogger(__name__)
+
+
+_AT = bindparam("at", type_=ApiKey.last_used_at.type)
+_LAST = ApiKey.last_used_at
+_COUNT = Batch(
+    update(ApiKey)
+    .where(ApiKey.id == bindparam("wanted"))
+    .values(
+        total_uses=ApiKey.total_uses + bindparam("uses", type_=BigInteger()),
+        # Another worker may have written a later use.
+        last_used_at=case((or_(_LAST.is_(None), _LAST < _AT), _AT), else_=_LAST),
+    )
+)
 
 
 @dataclass(slots=True)
@@ -49,7 +62,7 @@ class UsageCounter(Periodic):
     def __init__(self, engine: Engine) -> None:
         super().__init__("usage")
         self._engine = engine
-        self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        self._answers = Batch(_answers_of(engine.dialect.name))
         self._pending: dict[uuid.UUID, _Uses] = {}
         self._flushing = threading.Lock()
         self._outage = Outage(log)
@@ -99,30 +112,22 @@ class UsageCounter(Periodic):
         return len(self._pending)
 
     def _write(self, pending: dict[uuid.UUID, _Uses]) -> None:
-        with Session(self._engine) as session:
-            begin_write(session, quiet=True)
-            # In one order everywhere, so that two workers cannot wait for each other.
-            for key_id, uses in sorted(pending.items()):
-                known = session.execute(
-                    update(ApiKey)
-                    .where(ApiKey.id == key_id)
-                    .values(total_uses=ApiKey.total_uses + uses.count, **_latest(uses.last))
-                    .returning(ApiKey.id)
-                    .execution_options(synchronize_session=False)
-                ).scalar()
-                # The row is locked now: nobody deletes the key between this and the lines that refer to it.
-                for (day, status), count in sorted(uses.answers.items()) if known else ():
-                    self._add(session, key_id, day, status, count)
-            session.commit()
-
-    def _add(self, session: Session, key_id: uuid.UUID, day: date, status: int, count: int) -> None:
-        fresh = self._insert(KeyUsage).values(key_id=key_id, day=day, status=status, count=count)
-        session.execute(
-            fresh.on_conflict_do_update(
-                index_elements=[KeyUsage.key_id, KeyUsage.day, KeyUsage.status],
-                set_={"count": KeyUsage.count + count},
+        # In one order everywhere, so that two workers cannot wait for each other.
+        ordered = sorted(pending.items())
+        with self._engine.connect() as connection:
+            begin_quietly(connection)
+            _COUNT.write(
+                connection, [{"wanted": key_id, "uses": uses.count, "at": uses.last} for key_id, uses in ordered]
             )
-        )
+            # The rows are locked now: nobody deletes a key between this and the lines that refer to it.
+            answers = [
+                {"wanted": key_id, "day": day, "status": status, "count": count}
+                for key_id, uses in ordered
+                for (day, status), count in sorted(uses.answers.items())
+            ]
+            if answers:
+                self._answers.write(connection, answers)
+            connection.commit()
 
     def _put_back(self, pending: dict[uuid.UUID, _Uses]) -> None:
         with self._lock:
@@ -131,9 +136,15 @@ class UsageCounter(Periodic):
                 self._pending[key_id] = uses
 
 
-def _latest(at: datetime | None) -> dict[str, Any]:
-    """What sets the last use, unless another worker has written a later one."""
-    if at is None:
-        return {}
-    later = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < at)
-    return {"last_used_at": case((later, at), else_=ApiKey.last_used_at)}
+def _answers_of(dialect: str) -> Any:
+    """Adds to a key's answers of a day and status; for a key that is gone it adds nothing."""
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    columns = (KeyUsage.key_id, KeyUsage.day, KeyUsage.status, KeyUsage.count)
+    names = ("wanted", "day", "status", "count")
+    row = select(*(bindparam(name, type_=column.type) for name, column in zip(names, columns, strict=True)))
+    fresh = insert(KeyUsage).from_select(
+        columns, row.where(exists().where(ApiKey.id == bindparam("wanted", type_=ApiKey.id.type)))
+    )
+    return fresh.on_conflict_do_update(
+        index_elements=columns[:3], set_={"count": KeyUsage.count + fresh.excluded.count}
+    )

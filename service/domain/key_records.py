@@ -60,12 +60,12 @@ _BY_FORMER_DIGEST = Lookup(_LOOKUP.where(ApiKey.former_digest == bindparam("valu
 _BY_ID = Lookup(_LOOKUP.where(ApiKey.id == bindparam("value")))
 
 
-def find(lookups: Engine, key_digest: str) -> KeyRecord | None:
+def find(where: Engine | Session, key_digest: str) -> KeyRecord | None:
     """Look a key and its owner up by the digest of its secret, or of the one before a rotation."""
-    row = _BY_DIGEST.first(lookups, {"value": key_digest})
+    row = _BY_DIGEST.first(where, {"value": key_digest})
     if row is not None:
         return _record(row, row.expires_at)
-    row = _BY_FORMER_DIGEST.first(lookups, {"value": key_digest})
+    row = _BY_FORMER_DIGEST.first(where, {"value": key_digest})
     if row is None:
         return None
     # A former secret never outlives the key, whatever was changed since.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Engine, bindparam, select
 from sqlalchemy.orm import Session
 
 from service.domain import variables
@@ -48,14 +48,14 @@ from service.domain.ports import (
 )
 from service.storage.base import utc_now
 from service.storage.flows import Flow
+from service.storage.statements import Lookup
 
 _MOST_COMPILED = 256
 TOO_MANY_RUNS = "This API key has as many runs going on as it may. Please try again later."
 
-# Built once: putting a statement together costs more than running it.
 _MINE = select(Flow.id, Flow.version_token).where(Flow.user_id == bindparam("owner"))
 _BY_ID, _BY_ENDPOINT, _BY_NAME = (
-    _MINE.where(column == bindparam("wanted")) for column in (Flow.id, Flow.endpoint_name, Flow.name)
+    Lookup(_MINE.where(column == bindparam("wanted"))) for column in (Flow.id, Flow.endpoint_name, Flow.name)
 )
 
 
@@ -251,6 +251,7 @@ class FlowRunner:
         vault: opens the owner's variables.
         snapshots: keeps where flows are found.
         fallback: values that a flow may read from the environment, where the operator allows it.
+        lookups: where flows are looked up, from ``storage.statements.for_lookups``.
         open_session: opens a session for what happens during a run, when the request's own is closed.
         messages: writes what is said.
         max_parallel: runs at once in this process.
@@ -264,6 +265,7 @@ class FlowRunner:
         vault: Vault,
         snapshots: Snapshots,
         fallback: Mapping[str, str],
+        lookups: Engine,
         open_session: Callable[[], Session],
         messages: MessageSink,
         *,
@@ -272,7 +274,7 @@ class FlowRunner:
         finished: RunSink | None = None,
     ) -> None:
         self._engine, self._vault, self._snapshots, self._fallback = engine, vault, snapshots, fallback
-        self._open, self._messages, self.max_depth = open_session, messages, max_depth
+        self._lookups, self._open, self._messages, self.max_depth = lookups, open_session, messages, max_depth
         self._finished = finished
         self._places = threading.BoundedSemaphore(max_parallel)
         self._compiled: OrderedDict[tuple[uuid.UUID, uuid.UUID], CompiledFlow] = OrderedDict()
@@ -299,7 +301,7 @@ class FlowRunner:
             NotFound: none such, or somebody else's.
             FlowInvalid, UnknownComponents, TweaksRefused, VariableMissing: before anything runs.
         """
-        flow_id, version = self._found(session, owner_id, identifier, by_name=depth > 0)
+        flow_id, version = self._found(owner_id, identifier, by_name=depth > 0)
         if only is not None and flow_id not in only:
             raise NotFound(f"Flow identifier {identifier} not found")
         bound = self._flow(session, flow_id, version).bind(tweaks, by_owner=depth > 0)
@@ -346,7 +348,7 @@ class FlowRunner:
             NotFound: none such, or somebody else's.
             FlowInvalid, UnknownComponents: it cannot be run, so nothing is asked for.
         """
-        flow_id, version = self._found(lambda: session, owner_id, identifier, by_name=False)
+        flow_id, version = self._found(owner_id, identifier, by_name=False)
         uses = self._flow(lambda: session, flow_id, version).bind({}).variables
         return variables.explain(session, owner_id, uses, self._fallback)
 
@@ -358,13 +360,11 @@ class FlowRunner:
         """
         self._engine.check(data)
 
-    def _found(
-        self, session: Callable[[], Session], owner_id: uuid.UUID, identifier: str, *, by_name: bool
-    ) -> tuple[uuid.UUID, uuid.UUID | None]:
+    def _found(self, owner_id: uuid.UUID, identifier: str, *, by_name: bool) -> tuple[uuid.UUID, uuid.UUID | None]:
         key, state = ("flow", owner_id, identifier, by_name), self._snapshots.version()
         found: tuple[uuid.UUID, uuid.UUID | None] | None = self._snapshots.get(key, state)
         if found is None:
-            found = find(session(), owner_id, identifier, by_name=by_name)
+            found = find(self._lookups, owner_id, identifier, by_name=by_name)
             self._snapshots.put(key, state, found)
         return found
 
@@ -470,7 +470,7 @@ def _spec(prepared: Prepared, asked: RunRequest) -> RunSpec:
 
 
 def find(
-    session: Session, owner_id: uuid.UUID, identifier: str, *, by_name: bool
+    where: Engine | Session, owner_id: uuid.UUID, identifier: str, *, by_name: bool
 ) -> tuple[uuid.UUID, uuid.UUID | None]:
     """Return id and version of a flow to run: the one look-up, always with the owner's filter.
 
@@ -480,11 +480,11 @@ def find(
         NotFound: none such, or somebody else's.
     """
     queries = [(_BY_ENDPOINT, identifier), *([(_BY_NAME, identifier)] if by_name else [])]
-    wanted: list[tuple[Any, object]] = list(queries)
+    wanted: list[tuple[Lookup, object]] = list(queries)
     with suppress(ValueError):
         wanted = [(_BY_ID, uuid.UUID(identifier))]
     for query, value in wanted if "\x00" not in identifier else ():
-        row = session.execute(query, {"owner": owner_id, "wanted": value}).first()
+        row = query.first(where, {"owner": owner_id, "wanted": value})
         if row is not None:
             return row.id, row.version_token
     raise NotFound(f"Flow identifier {identifier} not found")

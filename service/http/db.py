@@ -28,7 +28,7 @@ from service.domain.sign_in import SignInLimits
 from service.metrics import Meter
 from service.settings import Settings
 from service.storage import Base
-from service.storage.engine import begin_addition, begin_write, engine_options, install_rules, limit_statements
+from service.storage.engine import begin_quietly, begin_write, engine_options, install_rules, limit_statements
 
 if TYPE_CHECKING:
     from service.adapters.housekeeper import Housekeeper
@@ -188,7 +188,7 @@ def addition() -> Iterator[Connection]:
     """
     abandon()
     with services().engine.connect() as connection:
-        yield begin_addition(connection)
+        yield begin_quietly(connection)
         connection.commit()
 
 

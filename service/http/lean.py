@@ -13,6 +13,8 @@ from werkzeug.routing import MapAdapter, Rule
 _MOST_HOSTS = 256
 #: The same for methods and paths that lead somewhere.
 _MOST_PLACES = 1024
+#: Characters of a host or a path that is kept, so that nobody fills the memory with them.
+_LONGEST = 255
 
 
 class _NoSessions(SessionInterface):
@@ -35,9 +37,11 @@ class _Adapter(MapAdapter):
         place = (self.default_method, self.path_info)
         known = self.known.get(place)
         if known is None:
-            if len(self.known) >= _MOST_PLACES:
-                self.known.clear()
-            known = self.known[place] = super().match(return_rule=True)
+            known = super().match(return_rule=True)
+            if len(self.path_info) <= _LONGEST:
+                if len(self.known) >= _MOST_PLACES:
+                    self.known.clear()
+                self.known[place] = known
         return known[0], dict(known[1])
 
 
@@ -65,16 +69,18 @@ class App(Flask):
         if request is None:
             return super().create_url_adapter(None)
         environ = request.environ
-        scheme = environ["wsgi.url_scheme"]
-        key = (environ.get("HTTP_HOST"), scheme, environ.get("SERVER_NAME"), environ.get("SERVER_PORT"))
+        host, scheme = environ.get("HTTP_HOST"), environ["wsgi.url_scheme"]
+        if len(host or "") > _LONGEST or "HTTP_UPGRADE" in environ:
+            return super().create_url_adapter(request)
+        key = (host, scheme, environ.get("SERVER_NAME"), environ.get("SERVER_PORT"))
         name = self._hosts.get(key)
-        if name is None or "HTTP_UPGRADE" in environ:
-            adapter = super().create_url_adapter(request)
-            if adapter is not None and "HTTP_UPGRADE" not in environ:
+        if name is None:
+            judged = super().create_url_adapter(request)
+            if judged is not None:
                 if len(self._hosts) >= _MOST_HOSTS:
-                    self._hosts = {}
-                self._hosts[key] = adapter.server_name
-            return adapter
+                    self._hosts.clear()
+                self._hosts[key] = judged.server_name
+            return judged
         adapter = _Adapter(
             self.url_map, name, request.root_path, "", scheme, request.path, request.method,
             request.query_string.decode("utf-8", "replace"),

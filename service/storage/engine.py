@@ -120,7 +120,7 @@ def begin_write(session: Session, *, quiet: bool = False) -> Session:
     return session
 
 
-def begin_addition(connection: Connection) -> Connection:
+def begin_quietly(connection: Connection) -> Connection:
     """As ``begin_write`` with ``quiet``, for a connection without a session."""
     return connection.execution_options(**{_WRITE: True, _QUIET: True})
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, Insert, Select, bindparam, func, insert, select
+from sqlalchemy import Connection, Engine, Select, UpdateBase, bindparam, func, insert, select
 from sqlalchemy import create_engine as sqlalchemy_engine
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
@@ -51,7 +51,22 @@ def for_lookups(engine: Engine) -> Engine:
     return made
 
 
-class Lookup:
+class _Planned:
+    """A statement, and what was found out about it for each kind of database."""
+
+    def __init__(self, statement: Select[*tuple[Any, ...]] | UpdateBase, *, at_once: bool = False) -> None:
+        self._statement, self._at_once = statement, at_once
+        self._plans: dict[type[Dialect], _Plan] = {}
+
+    def _plan(self, dialect: Dialect) -> _Plan:
+        plan = self._plans.get(type(dialect))
+        if plan is None:
+            at_once = self._at_once and dialect.name == "sqlite"
+            plan = self._plans[type(dialect)] = _planned(self._statement, dialect, at_once=at_once)
+        return plan
+
+
+class Lookup(_Planned):
     """A SELECT and its rows.
 
     Args:
@@ -62,9 +77,8 @@ class Lookup:
     """
 
     def __init__(self, statement: Select[*tuple[Any, ...]], *, at_once: bool = False) -> None:
-        self._statement, self._at_once = statement, at_once
+        super().__init__(statement, at_once=at_once)
         self._row = _named(statement.selected_columns.keys())._make
-        self._plans: dict[str, _Plan] = {}
 
     def all(self, where: Engine | Session, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         """Return the rows, each in the order of the columns.
@@ -78,15 +92,9 @@ class Lookup:
         """
         if isinstance(where, Session):
             return where.execute(self._statement, dict(values)).all()
-        dialect = where.dialect
-        plan = self._plans.get(dialect.name)
-        if plan is None:
-            plan = self._plans[dialect.name] = _plan(
-                self._statement, dialect, at_once=self._at_once and dialect.name == "sqlite"
-            )
         try:
-            return plan.ask(where, values)
-        except dialect.loaded_dbapi.Error:
+            return self._plan(where.dialect).ask(where, values)
+        except where.dialect.loaded_dbapi.Error:
             # Whatever it is, SQLAlchemy meets it too, and has the words for it; a connection that was found dead has
             # been replaced by then.
             return self._ask_again(where, values)
@@ -108,26 +116,20 @@ class Lookup:
         raise AssertionError("the loop returns or raises")
 
 
-class Batch:
-    """A statement that is executed for many rows at once; ``statement`` has a value for each column."""
-
-    def __init__(self, statement: Insert) -> None:
-        self._statement = statement
-        self._plans: dict[str, _Plan] = {}
+class Batch(_Planned):
+    """A statement that writes, executed for many sets of values at once."""
 
     def write(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Execute it.
+        """Execute it; each set has a value for every ``bindparam``, or for every column of an INSERT without any.
 
         Raises:
             SQLAlchemyError: the database does not take a row.
         """
-        plan = self._plans.get(connection.dialect.name)
-        if plan is None:
-            plan = self._plans[connection.dialect.name] = _plan(self._statement, connection.dialect)
+        plan = self._plan(connection.dialect)
         connection.exec_driver_sql(plan.text, [plan.written(row) for row in rows])
 
 
-class Insertion:
+class Insertion(_Planned):
     """An INSERT of one row, within somebody's transaction.
 
     Args:
@@ -137,9 +139,8 @@ class Insertion:
 
     def __init__(self, model: type[Base], columns: Iterable[str]) -> None:
         table: Any = model.__table__
-        self._statement = insert(table).values({name: bindparam(name, type_=table.c[name].type) for name in columns})
+        super().__init__(insert(table).values({name: bindparam(name, type_=table.c[name].type) for name in columns}))
         self._row = _named(table.c.keys())
-        self._plans: dict[str, _Plan] = {}
 
     def add(self, where: Session | Connection, values: Mapping[str, Any]) -> Any:
         """Write the row, after all that a session still holds; returns it as a named tuple.
@@ -152,10 +153,7 @@ class Insertion:
             connection = where.connection()
         else:
             connection = where
-        dialect = connection.dialect
-        plan = self._plans.get(dialect.name)
-        if plan is None:
-            plan = self._plans[dialect.name] = _plan(self._statement, dialect)
+        plan = self._plan(connection.dialect)
         connection.exec_driver_sql(plan.text, plan.written(values))
         return self._row(**values)
 
@@ -202,8 +200,8 @@ class _Plan:
         return read
 
 
-def _plan(statement: Select[*tuple[Any, ...]] | Insert, dialect: Dialect, *, at_once: bool = False) -> _Plan:
-    asked: Select[*tuple[Any, ...]] | Insert = statement
+def _planned(statement: Select[*tuple[Any, ...]] | UpdateBase, dialect: Dialect, *, at_once: bool) -> _Plan:
+    asked: Select[*tuple[Any, ...]] | UpdateBase = statement
     out_of = []
     if isinstance(statement, Select):
         kinds = [column.type for column in statement.selected_columns]

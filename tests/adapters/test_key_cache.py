@@ -23,7 +23,7 @@ from service.domain import key_records, keys
 from service.domain.audit import BOOT
 from service.settings import Settings
 from service.storage import ApiKey, User
-from service.storage.engine import create_engine
+from service.storage.engine import begin_write, create_engine
 from tests.support.client import Api
 from tests.support.waiting import until
 
@@ -79,6 +79,39 @@ def test_a_look_up_that_a_revocation_overtakes_is_not_kept(cache: CommitCache, e
     revoke(engine, digest)
     cache.put(digest, version, record)
     assert cache.get(digest, cache.version()) is None
+
+
+def test_what_changes_no_key_costs_no_entry(cache: CommitCache, engine: Engine, digest: str) -> None:
+    record = look_up(engine, digest)
+    cache.put(digest, cache.version(), record)
+    with Session(engine) as session:
+        begin_write(session, quiet=True)
+        session.execute(update(ApiKey).values(total_uses=7))
+        session.commit()
+    cache._look_again = float("inf")  # what other programs commit is not looked for
+    assert cache.get(digest, cache.version()) is record
+
+
+def test_a_connection_is_quiet_for_one_transaction_only(cache: CommitCache, engine: Engine, digest: str) -> None:
+    with Session(engine) as session:
+        begin_write(session, quiet=True)
+        session.execute(update(ApiKey).values(total_uses=7))
+        session.commit()
+    cache.put(digest, cache.version(), look_up(engine, digest))
+    revoke(engine, digest)
+    assert cache.get(digest, cache.version()) is None
+
+
+def test_a_new_key_costs_no_entry_and_its_revocation_does(make_app: Callable[..., Flask], sqlite_url: URL) -> None:
+    api = Api.of_superuser(make_app(sqlite_url))
+    own = api.app.extensions["keyturn"].keys
+    api.get("/users/whoami")
+    mark = own._generation.read()
+    made = api.post("/api_key/", json={"name": "new"}).json
+    assert made is not None
+    assert own._generation.read() == mark
+    api.delete(f"/api_key/{made['id']}")
+    assert own._generation.read() != mark
 
 
 def test_a_commit_of_another_process_is_seen_at_once(cache: CommitCache, engine: Engine, digest: str) -> None:
@@ -181,14 +214,14 @@ def test_a_revocation_during_a_look_up_holds_from_the_next_request(app: Flask, a
     engine = app.extensions["keyturn"].lookups
     separate = create_engine(engine.url)
 
-    def revoke_meanwhile(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("SELECT") and "api_key" in statement:
-            with separate.begin() as connection:
-                connection.execute(delete(ApiKey).where(ApiKey.id == uuid.UUID(made["id"])))
+    def revoke_meanwhile(_connection: Any, _record: Any) -> None:
+        # The connection on which the key was found is given back.
+        with separate.begin() as connection:
+            connection.execute(delete(ApiKey).where(ApiKey.id == uuid.UUID(made["id"])))
 
-    event.listen(engine, "after_cursor_execute", revoke_meanwhile)
+    event.listen(engine.pool, "checkin", revoke_meanwhile)
     overtaken = caller.get("/users/whoami").status_code
-    event.remove(engine, "after_cursor_execute", revoke_meanwhile)
+    event.remove(engine.pool, "checkin", revoke_meanwhile)
     separate.dispose()
     assert (overtaken, caller.get("/users/whoami").status_code) == (200, 403)
 

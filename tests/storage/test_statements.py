@@ -1,0 +1,188 @@
+"""Ready statements say and find what SQLAlchemy's own way does, on either database."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, Engine, bindparam, select, text, type_coerce
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.orm import Session
+
+from service import boot
+from service.settings import Settings
+from service.storage import ApiKey, User, Variable
+from service.storage.engine import create_engine
+from service.storage.statements import Batch, Insertion, Lookup, for_lookups
+from service.storage.types import Names, UuidText
+
+NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=2)))
+COLUMNS = [name for name in ApiKey.__table__.c.keys() if name != "max_parallel"]  # noqa: SIM118
+KEYS = Insertion(ApiKey, COLUMNS)
+BY_ID = Lookup(select(*ApiKey.__table__.c).where(ApiKey.id == bindparam("id")))
+VARIABLES = select(
+    type_coerce(Variable.id, UuidText).label("id"), Variable.name,
+    type_coerce(Variable.default_fields, Names).label("fields"),
+).where(Variable.user_id == bindparam("owner"))  # fmt: skip
+
+
+@pytest.fixture
+def engine(make_settings: Callable[..., Settings], database_url: URL) -> Iterator[Engine]:
+    boot.prepare(make_settings(database_url))
+    made = create_engine(database_url)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def lookups(engine: Engine) -> Iterator[Engine]:
+    made = for_lookups(engine)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def owner(engine: Engine) -> uuid.UUID:
+    with Session(engine) as session:
+        return session.scalars(select(User.id)).one()
+
+
+def values(owner: uuid.UUID, **changes: object) -> dict[str, Any]:
+    given: dict[str, Any] = dict.fromkeys(COLUMNS)
+    given |= {
+        "id": uuid.uuid4(), "digest": uuid.uuid4().hex, "prefix": "sk-", "length": 60, "name": "ä\U0001f511",
+        "user_id": owner, "is_active": True, "created_at": NOW, "total_uses": 2**40, "rotations": 0,
+        "scopes": ["run", "keys"], "flows": [], "rate_requests": 5,
+    }  # fmt: skip
+    return given | changes
+
+
+def test_a_row_is_found_as_it_was_added(engine: Engine, lookups: Engine, owner: uuid.UUID) -> None:
+    given = values(owner)
+    with engine.begin() as connection:
+        added = KEYS.add(connection, given)
+    found = BY_ID.first(lookups, {"id": given["id"]})
+    assert found == added
+    assert (found.scopes, found.flows, found.networks, found.max_parallel) == (["run", "keys"], [], None, None)
+    assert (found.created_at, found.created_at.utcoffset()) == (NOW, timedelta(0))
+
+
+def test_a_row_is_read_by_models_as_it_was_added(engine: Engine, owner: uuid.UUID) -> None:
+    given = values(owner)
+    with Session(engine) as session:
+        KEYS.add(session, given)
+        session.commit()
+        row = session.get_one(ApiKey, given["id"])
+        assert {name: getattr(row, name) for name in COLUMNS} == given
+
+
+def test_lists_that_are_not_given_stay_null_in_the_database(engine: Engine, owner: uuid.UUID) -> None:
+    with engine.begin() as connection:
+        KEYS.add(connection, values(owner, scopes=None))
+        assert connection.scalar(text("SELECT count(*) FROM api_key WHERE scopes IS NULL AND networks IS NULL")) == 1
+
+
+def test_what_a_session_still_holds_is_written_first(engine: Engine) -> None:
+    with Session(engine) as session:
+        new = User(id=uuid.uuid4(), username="new", username_key="new", password_hash="none")
+        session.add(new)
+        KEYS.add(session, values(new.id))
+        session.commit()
+
+
+def test_a_row_is_undone_with_its_transaction(engine: Engine, lookups: Engine, owner: uuid.UUID) -> None:
+    given = values(owner)
+    with Session(engine) as session:
+        KEYS.add(session, given)
+    assert BY_ID.first(lookups, {"id": given["id"]}) is None
+
+
+def test_a_row_that_is_there_already_is_refused_in_sqlalchemys_words(engine: Engine, owner: uuid.UUID) -> None:
+    with engine.begin() as connection:
+        KEYS.add(connection, values(owner, digest="the same"))
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        KEYS.add(connection, values(owner, digest="the same"))
+
+
+def test_many_rows_are_written_at_once(engine: Engine, lookups: Engine, owner: uuid.UUID) -> None:
+    every = [values(owner, max_parallel=3) for _ in range(5)]
+    with engine.begin() as connection:
+        Batch(ApiKey.__table__.insert()).write(connection, every)  # type: ignore[attr-defined]
+    assert all(BY_ID.first(lookups, {"id": row["id"]}).max_parallel == 3 for row in every)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("count", [0, 1, 60])
+def test_a_list_is_the_same_by_every_way(
+    engine: Engine, lookups: Engine, owner: uuid.UUID, count: int, at_once: bool
+) -> None:
+    with Session(engine) as session:
+        session.add_all(
+            Variable(
+                user_id=owner, name=f'"{number}\n\u2028ä', type="Generic", ciphertext="x", default_fields=["a,b"]
+            )
+            for number in range(count)
+        )
+        session.commit()
+        lookup = Lookup(VARIABLES, at_once=at_once)
+        through_session = sorted(map(tuple, lookup.all(session, {"owner": owner})))
+    found = sorted((id, name, tuple(fields)) for id, name, fields in lookup.all(lookups, {"owner": owner}))
+    assert found == [(id, name, tuple(fields)) for id, name, fields in through_session]
+    assert len(found) == count
+    assert all(str(uuid.UUID(row[0])) == row[0] and row[2] == ("a,b",) for row in found)
+
+
+def test_the_lists_of_two_rows_are_two_lists(engine: Engine, lookups: Engine, owner: uuid.UUID) -> None:
+    with Session(engine) as session:
+        session.add_all(
+            Variable(user_id=owner, name=name, type="Generic", ciphertext="x", default_fields=[]) for name in "ab"
+        )
+        session.commit()
+    first, second = Lookup(VARIABLES, at_once=True).all(lookups, {"owner": owner})
+    first[2].append("changed")
+    assert second[2] == []
+
+
+def test_an_error_of_the_database_comes_in_sqlalchemys_words(lookups: Engine) -> None:
+    lost = Lookup(select(text("nothing")))
+    with pytest.raises(DBAPIError):
+        lost.all(lookups, {})
+
+
+@pytest.mark.postgresql
+def test_a_server_that_has_closed_its_connections_is_asked_on_a_new_one(
+    make_settings: Callable[..., Settings], postgresql_url: URL
+) -> None:
+    boot.prepare(make_settings(postgresql_url))
+    engine = create_engine(postgresql_url)
+    lookups = for_lookups(engine)
+    names = Lookup(select(User.username))
+    before = names.all(lookups, {})
+    with engine.connect() as connection:
+        connection.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                 " WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        )  # fmt: skip
+    assert names.all(lookups, {}) == before
+    lookups.dispose()
+    engine.dispose()
+
+
+@pytest.mark.postgresql
+def test_a_look_up_leaves_no_transaction_open(make_settings: Callable[..., Settings], postgresql_url: URL) -> None:
+    boot.prepare(make_settings(postgresql_url))
+    engine = create_engine(postgresql_url)
+    lookups = for_lookups(engine)
+    with pytest.raises(ProgrammingError):
+        Lookup(select(text("nothing"))).all(lookups, {})
+    Lookup(select(User.username)).all(lookups, {})
+    with engine.connect() as connection:
+        states = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE '%in tr%'"
+        )
+        assert connection.scalar(states) == 0
+    lookups.dispose()
+    engine.dispose()
