@@ -1,14 +1,19 @@
-"""HTML as Langflow reads it: parsed by lxml, as text or as Markdown."""
+"""HTML as Langflow reads it: parsed by lxml, as text or as Markdown.
+
+The libraries that do it take 8 MiB and 50 ms, so each process loads them with its first page.
+"""
 
 from __future__ import annotations
 
 import re
+from functools import cache
 from html import unescape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from bs4 import BeautifulSoup, Tag
-from markdownify import ATX, MarkdownConverter
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup, Tag
+    from markdownify import MarkdownConverter
 
 #: A page of ten megabytes may hold millions of tags; each costs a kilobyte and ten microseconds.
 MAX_TAGS = 200_000
@@ -28,6 +33,8 @@ def parsed(html: str, parser: str = "lxml") -> BeautifulSoup:
     """
     if html.count("<") > MAX_TAGS:
         raise TooManyTags
+    from bs4 import BeautifulSoup
+
     # BeautifulSoup warns of text that could be a file's name, and of XML; both are only pages here.
     return BeautifulSoup(_DECLARATION.sub("", html, count=1) if "<" in html else f"<html>{html}", parser)
 
@@ -53,19 +60,26 @@ def to_markdown(html: str) -> str:
     main = soup.find("body") or soup
     _settle(main)
     try:
-        return _Markdown(heading_style=ATX).convert_soup(main).strip()
+        markdown: str = _converter().convert_soup(main)
+        return markdown.strip()
     except RecursionError:  # the converter calls itself for every level of the page
         return main.get_text("\n", strip=True)
 
 
-class _Markdown(MarkdownConverter):
-    """Markdown that keeps pictures everywhere, in headings and tables too."""
+@cache
+def _converter() -> MarkdownConverter:
+    from markdownify import ATX, MarkdownConverter
 
-    def convert_img(self, el: Any, text: str, parent_tags: Any) -> str:  # noqa: ARG002 - as the converter calls it
-        """A picture by its address."""
-        alt, title = (str(el.get(name) or "") for name in ("alt", "title"))
-        named = ' "{}"'.format(title.replace('"', r"\"")) if title else ""
-        return "![{}]({}{})".format(alt.replace("\n", " "), el.get("src") or "", named)
+    class Markdown(MarkdownConverter):
+        """Markdown that keeps pictures everywhere, in headings and tables too."""
+
+        def convert_img(self, el: Any, text: str, parent_tags: Any) -> str:  # noqa: ARG002 - as the converter calls it
+            """A picture by its address."""
+            alt, title = (str(el.get(name) or "") for name in ("alt", "title"))
+            named = ' "{}"'.format(title.replace('"', r"\"")) if title else ""
+            return "![{}]({}{})".format(alt.replace("\n", " "), el.get("src") or "", named)
+
+    return Markdown(heading_style=ATX)
 
 
 def _settle(main: Tag) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
-
-from bs4 import BeautifulSoup
+from typing import TYPE_CHECKING, Any
 
 from service.domain.errors import AddressRefused, FetchFailed, RunTimedOut
 from service.domain.ports import WebRequest, WebResponse
 from service.engine import html
 from service.engine.component import Component
+
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup
 
 USER_AGENT = "Keyturn"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, quote_plus, urlencode, urlsplit
 from xml.etree.ElementTree import Element  # for its type; defusedxml reads # nosec B405
 
-from bs4 import Tag
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
@@ -19,6 +19,9 @@ from service.engine.fields import Field
 from service.engine.html import bare
 from service.engine.values import Data, Message, Table
 from service.engine.web import fetch, html_of, json_of, with_scheme
+
+if TYPE_CHECKING:
+    from bs4 import Tag
 
 Record = dict[str, object]
 

@@ -7,10 +7,8 @@ import shlex
 from base64 import b64encode
 from collections import deque
 from itertools import islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urldefrag, urlencode, urljoin, urlsplit, urlunsplit
-
-from bs4 import BeautifulSoup
 
 from service.domain.errors import AddressRefused, ComponentFailed, FetchFailed
 from service.domain.ports import WebResponse
@@ -19,6 +17,9 @@ from service.engine.component import Component, Output
 from service.engine.fields import Field
 from service.engine.values import Data, Message, Table, clean, text_of
 from service.engine.web import fetch, html_of, pairs, with_scheme
+
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup
 
 Record = dict[str, object]
 
