@@ -8,11 +8,11 @@ from typing import Any
 import click
 from sqlalchemy import select
 
-from service.app import flow_runner
 from service.cli.options import Workplace, of_superuser, of_superuser_with_secret, user_option
 from service.domain import variables
 from service.domain.errors import NotFound
 from service.domain.variables import CREDENTIAL, GENERIC
+from service.execution import flow_runner
 from service.storage import Variable
 
 _COLUMNS = {"id": "ID", "name": "Name", "type": "Type", "value": "Value", "default_fields": "Fields"}

@@ -11,10 +11,10 @@ from service import boot
 from service.adapters.job_runner import Workshop
 from service.adapters.messages import MessageWriter
 from service.adapters.run_log import RunLog
-from service.app import flow_runner, lfx_executor, limits_of_keys, model_providers
 from service.background import celery_of, workers
 from service.boot import BootError
 from service.cli.options import env_file_option, read_settings
+from service.execution import flow_runner, lfx_executor, limits_of_keys, model_providers
 from service.settings import Settings
 from service.storage.engine import create_engine
 
