@@ -31,6 +31,8 @@ REDIS_BROKER = os.environ.get("KEYTURN_TEST_REDIS_BROKER", "redis://127.0.0.1:63
 #: CI sets it: what is missing there fails instead of being skipped.
 NOTHING_MAY_BE_SKIPPED = os.environ.get("KEYTURN_TEST_STRICT") == "1"
 
+MakeApp = Callable[..., Flask]
+
 SUPERUSER, PASSWORD = "administrator", "securepassword"
 SECRET = "a-secret-for-tests-0123456789-abcdef"
 
@@ -136,19 +138,20 @@ def sqlite_url(tmp_path: Path) -> URL:
 def make_settings(tmp_path: Path) -> Callable[..., Settings]:
     """Make settings for tests: quick, with a known superuser and no login limit."""
 
-    def make(url: URL, **changes: object) -> Settings:
-        fields: dict[str, object] = {
-            "config_dir": tmp_path,
-            "database_url": url,
-            "superuser": SUPERUSER,
-            "superuser_password": PASSWORD,
-            "secret_key": SECRET,
-            "rate_limit_enabled": False,
-            "log_level": "warning",
-        }
-        return Settings(**(fields | changes))  # type: ignore[arg-type]
+    return lambda url, **changes: settings_of(tmp_path, url, **changes)
 
-    return make
+
+def settings_of(folder: Path, url: URL, **changes: object) -> Settings:
+    fields: dict[str, object] = {
+        "config_dir": folder,
+        "database_url": url,
+        "superuser": SUPERUSER,
+        "superuser_password": PASSWORD,
+        "secret_key": SECRET,
+        "rate_limit_enabled": False,
+        "log_level": "warning",
+    }
+    return Settings(**(fields | changes))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -176,6 +179,34 @@ def make_app(
 
     yield make
     close_all(opened)
+
+
+@pytest.fixture(scope="module")
+def make_lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeApp]:
+    """Make applications that live as long as the file's tests; on a SQLite database of its own unless told."""
+    made: list[Flask] = []
+
+    def make(url: URL | None = None, **changes: object) -> Flask:
+        folder = tmp_path_factory.mktemp("lasting")
+        own = url or make_url(f"sqlite:///{folder / 'keyturn.db'}")
+        made.append(create_app(settings_of(folder, own, **({"log_level": "critical"} | changes))))
+        return made[-1]
+
+    yield make
+    close_all(made)
+
+
+@pytest.fixture(scope="module")
+def lasting_postgresql_url(postgresql_server: URL) -> Iterator[URL]:
+    """An empty PostgreSQL database of the file's own."""
+    with empty_database(postgresql_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def lasting(make_lasting: MakeApp) -> Flask:
+    """One application of the file, with the usual settings."""
+    return make_lasting()
 
 
 @pytest.fixture

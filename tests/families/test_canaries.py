@@ -15,8 +15,7 @@ from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from service.domain import audit
-from tests.conftest import SECRET
-from tests.families.conftest import MakeApp
+from tests.conftest import SECRET, MakeApp
 from tests.families.routes import (
     CREDENTIAL,
     NEW_PASSWORD,

@@ -11,7 +11,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from service.http.rules import RULES
-from tests.families.conftest import MakeApp
+from tests.conftest import MakeApp
 from tests.families.routes import (
     CLOSED,
     NEW_PASSWORD,

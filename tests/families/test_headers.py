@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from service.domain import key_text
-from tests.families.conftest import MakeApp
+from tests.conftest import MakeApp
 from tests.families.routes import CLOSED, ONE_OF_EACH_KIND, Owner, Route, call_of, ghost, name_of, status_of
 
 LOCAL = "127.0.0.1"

@@ -15,8 +15,7 @@ from werkzeug.test import TestResponse
 
 from service.domain.policy import Kind
 from service.storage import User
-from tests.conftest import SUPERUSER
-from tests.families.conftest import MakeApp
+from tests.conftest import SUPERUSER, MakeApp
 from tests.families.routes import (
     CLOSED,
     OPEN_TO_STRANGERS,

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from flask import Flask
 from hypothesis import HealthCheck, settings
-from sqlalchemy import URL, make_url
 
-from service.app import create_app
-from service.settings import Settings
-from tests.conftest import PASSWORD, SECRET, SUPERUSER
-from tests.families.conftest import lasting_postgresql_url
+from tests.conftest import MakeApp
 from tests.support.client import Api
-
-__all__ = ["lasting_postgresql_url"]
 
 #: Set by ``make fuzz``.
 EXAMPLES = os.environ.get("KEYTURN_FUZZ_EXAMPLES")
@@ -35,35 +27,11 @@ settings.load_profile("long" if EXAMPLES else "suite")
 FEW = settings(max_examples=max(1, int(EXAMPLES or 48) // 4))
 
 
-@pytest.fixture(scope="module")
-def make_fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Flask]]:
-    """Make applications that live as long as the file's tests."""
-    opened: list[Flask] = []
-
-    def make(url: URL | None = None, **changes: object) -> Flask:
-        folder: Path = tmp_path_factory.mktemp("fuzz")
-        fields: dict[str, object] = {
-            "config_dir": folder,
-            "database_url": url or make_url(f"sqlite:///{folder / 'keyturn.db'}"),
-            "superuser": SUPERUSER,
-            "superuser_password": PASSWORD,
-            "secret_key": SECRET,
-            "rate_limit_enabled": False,
-            "log_level": "critical",
-        }
-        opened.append(create_app(Settings(**(fields | changes))))  # type: ignore[arg-type]
-        return opened[-1]
-
-    yield make
-    for app in opened:
-        app.extensions["keyturn"].close()
-
-
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
-def fuzzed(request: pytest.FixtureRequest, make_fuzzed: Callable[..., Flask]) -> Flask:
+def fuzzed(request: pytest.FixtureRequest, make_lasting: MakeApp) -> Flask:
     """One application on either database."""
     url = request.getfixturevalue("lasting_postgresql_url") if request.param == "postgresql" else None
-    return make_fuzzed(url)
+    return make_lasting(url)
 
 
 @pytest.fixture(scope="module")

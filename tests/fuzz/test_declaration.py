@@ -64,8 +64,8 @@ def written(document: dict[str, list[dict[str, Any]]]) -> str:
 
 
 @pytest.fixture(scope="module")
-def applied(make_fuzzed: Callable[..., Flask], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], None]:
-    own = make_fuzzed().extensions["keyturn"]
+def applied(make_lasting: Callable[..., Flask], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], None]:
+    own = make_lasting().extensions["keyturn"]
     folder: Path = tmp_path_factory.mktemp("declared")
     (folder / "flows").mkdir()
     for number, body in enumerate(OTHER_FLOWS):

@@ -280,7 +280,7 @@ def test_every_key_that_is_made_is_well_formed_and_no_key_with_a_slip_is(secret:
         assert not key_text.is_well_formed(key[:at] + other + key[at + 1 :])
 
 
-def test_the_handlers_above_see_what_the_service_logs(fuzzed: Flask, make_fuzzed: Callable[..., Flask]) -> None:
+def test_the_handlers_above_see_what_the_service_logs(fuzzed: Flask, make_lasting: Callable[..., Flask]) -> None:
     logged = Logged()
     logging.getLogger("service").addHandler(logged)
     try:

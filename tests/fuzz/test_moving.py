@@ -35,9 +35,9 @@ CELLS = [
 
 
 @pytest.fixture(scope="module")
-def moved(make_fuzzed: Callable[..., Flask], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+def moved(make_lasting: Callable[..., Flask], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
     """Change cells of a copy, move it, and take everything back."""
-    own = make_fuzzed().extensions["keyturn"]
+    own = make_lasting().extensions["keyturn"]
     scripts = {name: gzip.decompress((FIXTURES / f"{name}.sql.gz").read_bytes()).decode() for name in NAMES}
     secrets = {name: json.loads((FIXTURES / f"{name}.json").read_text("utf-8"))["secret"] for name in NAMES}
     folder = tmp_path_factory.mktemp("langflow")

@@ -9,7 +9,7 @@ from flask import Flask
 from sqlalchemy import URL, make_url
 from werkzeug.test import TestResponse
 
-from tests.families.conftest import MakeApp, make_lasting  # noqa: F401 - a fixture
+from tests.conftest import MakeApp
 
 OURS, OURS_TOO = "https://ours.example", "http://localhost:3000"
 STRANGERS = [
@@ -23,7 +23,7 @@ ALLOWING = "access-control-"
 
 
 @pytest.fixture(scope="module")
-def app(make_lasting: MakeApp) -> Flask:  # noqa: F811
+def app(make_lasting: MakeApp) -> Flask:
     return make_lasting(make_url("sqlite://"), cors_origins=(OURS, OURS_TOO), cors_allow_credentials=True)
 
 

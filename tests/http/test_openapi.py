@@ -10,9 +10,6 @@ import pytest
 from flask import Flask
 
 from service.http.openapi.plugin import OPERATIONS
-from tests.families.conftest import lasting, make_lasting
-
-__all__ = ["lasting", "make_lasting"]
 
 #: JSON-RPC, pages, and the document itself are described elsewhere.
 ELSEWHERE = re.compile(r"mcp\.|pages\.|api-docs\.")
