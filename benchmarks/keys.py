@@ -3,7 +3,8 @@
 Two servers of the same settings, one with 1,000 keys in its database and one with a million, are asked ``whoami``
 in turn, round by round, each request with another key at random. It prints server CPU per request and the ratio, the
 plan of the look-up, the memory of the processes, and how long lists of keys take. ``--database`` is ``sqlite`` or
-``postgresql``. The texts of the keys come from a counter, so that nothing has to be remembered.
+``postgresql``. ``--uncounted`` leaves out the writing of uses, a row for each key, and so measures the check alone.
+The texts of the keys come from a counter, so that nothing has to be remembered.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from benchmarks.footprint import family, memory_bytes
 from benchmarks.http import cpu_seconds
 from benchmarks.soak import database
+from service.adapters.key_cache import FOREIGN_SECONDS
 from service.domain import key_records, key_text
 from service.storage import ApiKey, User
 from tests.support.server import BIN, Process, clean_environment, free_port
@@ -67,6 +69,12 @@ class Server:
         self.seconds += time.monotonic() - begun
         self.requests += requests
         connection.close()
+
+    def forget(self) -> None:
+        """Have it look every key up again: what it keeps in memory ends with a change of a user."""
+        with self.engine.begin() as connection:
+            connection.execute(update(User).values(updated_at=User.updated_at))
+        time.sleep(2 * FOREIGN_SECONDS)
 
     def time_of(self, path: str) -> tuple[float, int]:
         """Milliseconds until the whole answer to a request with the first key is there, and its bytes."""
@@ -122,7 +130,7 @@ def _row(number: int, owner: uuid.UUID) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(kind: str, keys: int) -> Iterator[Server]:
+def serving(kind: str, keys: int, *, uncounted: bool) -> Iterator[Server]:
     """A server of one worker with so many keys."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -131,6 +139,7 @@ def serving(kind: str, keys: int) -> Iterator[Server]:
         environment = clean_environment(
             LANGFLOW_CONFIG_DIR=str(folder), LANGFLOW_DATABASE_URL=url.render_as_string(hide_password=False),
             LANGFLOW_SUPERUSER_PASSWORD=PASSWORD, LANGFLOW_LOG_LEVEL="error",
+            LANGFLOW_DISABLE_TRACK_APIKEY_USAGE=str(uncounted),
         )  # fmt: skip
         process = Process([str(BIN / "keyturn"), "run", "--port", str(port)], folder, environment)
         engine = create_engine(url)
@@ -170,15 +179,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--uncounted", action="store_true")
     asked = parser.parse_args()
     chosen = random.Random(7)
-    with serving(asked.database, FEW) as few, serving(asked.database, asked.keys) as many:
-        servers = (few, many)
+    with ExitStack() as stack:
+        few, many = servers = tuple(
+            stack.enter_context(serving(asked.database, keys, uncounted=asked.uncounted))
+            for keys in (FEW, asked.keys)
+        )
         for server in servers:
             server.load(WARM_UP, chosen)
             server.cpu, server.requests, server.seconds = 0.0, 0, 0.0
         for turn in range(asked.rounds):
             for server in servers if turn % 2 else servers[::-1]:
+                server.forget()
                 server.load(asked.requests, chosen)
         for server in servers:
             cpu, wall = server.cpu / server.requests * 1e6, server.seconds / server.requests * 1e6
