@@ -10,9 +10,9 @@ from sqlalchemy import Engine, insert
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from service.adapters.periodic import Periodic
+from service.chance import new_uuid
 from service.domain.ports import FinishedRun
 from service.observability import Outage
-from service.storage.base import random_id
 from service.storage.engine import begin_quietly
 from service.storage.outages import name_of
 from service.storage.runs import RunRow
@@ -92,7 +92,7 @@ class RunLog(Periodic):
 
 def _row_of(run: FinishedRun) -> dict[str, Any]:
     return {
-        "id": random_id(),
+        "id": new_uuid(),
         "user_id": run.owner_id,
         "flow_id": run.flow_id,
         "key_id": run.key_id,

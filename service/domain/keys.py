@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, func, or_, select
 from sqlalchemy.orm import Session
 
+from service.chance import new_uuid
 from service.domain import audit, key_text
 from service.domain.audit import Action, Actor, Subject
 from service.domain.errors import Conflict, Invalid, NotFound, Rejected
@@ -22,7 +23,6 @@ from service.domain.permissions import (
     Rights,
     check_grant,
 )
-from service.storage.base import random_id
 from service.storage.flows import Flow
 from service.storage.keys import ApiKey
 from service.storage.statements import Insertion
@@ -108,7 +108,7 @@ def create(
     row = _KEYS.add(
         where,
         {
-            "id": random_id(), "digest": stored.digest, "prefix": stored.prefix, "length": stored.length,
+            "id": new_uuid(), "digest": stored.digest, "prefix": stored.prefix, "length": stored.length,
             "name": new.name, "user_id": owner_id, "expires_at": expires_at, "created_at": now, "is_active": True,
             "total_uses": 0, "rotations": 0, **_columns(new.rights),
         },

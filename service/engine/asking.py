@@ -7,10 +7,11 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from service.chance import new_id
 from service.domain.ports import ChatMessage, Event, ModelChunk, ModelRequest, ToolCall, ToolSpec
 from service.engine.component import Component, Run
 from service.engine.results import message_event
-from service.engine.values import NAME_AI, SENDER_AI, Message, ModelChoice, new_id, total_usage
+from service.engine.values import NAME_AI, SENDER_AI, Message, ModelChoice, total_usage
 
 #: These models answer with an error when a temperature or a seed is sent (Langflow leaves both out, too).
 _REASONING = re.compile(r"(o\d|gpt-5(?!.*chat))")

@@ -23,6 +23,7 @@ import logging
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
+from service.chance import new_id
 from service.domain.errors import (
     CodeRefused,
     InputConflict,
@@ -50,7 +51,6 @@ from service.engine.plan import targets_of
 from service.engine.runner import CONFLICT
 from service.engine.tweaks import Target
 from service.engine.uploads import is_reference, references
-from service.engine.values import new_id
 
 logger = logging.getLogger(__name__)
 

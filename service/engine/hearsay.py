@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from service.chance import new_id
 from service.domain.errors import ComponentFailed, EngineFailed, RunFailed
 from service.domain.ports import StoredMessage, TokenUsage
 from service.engine.graph import Graph
-from service.engine.values import new_id
 
 Json = dict[str, Any]
 _WORD = re.compile(r"[A-Za-z_][\w.]{0,79}")

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Generator, Mapping, Sequence
 from types import GeneratorType
 
+from service.chance import new_id
 from service.domain.errors import (
     ComponentFailed,
     DomainError,
@@ -23,7 +24,7 @@ from service.engine.fields import Unfit, fitted
 from service.engine.memory import remember
 from service.engine.plan import Plan, retarget
 from service.engine.results import Json, message_event, step_result
-from service.engine.values import STOPPED, Message, new_id, total_usage
+from service.engine.values import STOPPED, Message, total_usage
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from random import getrandbits
 from typing import Any
 
 from service.domain.ports import TokenUsage
@@ -34,17 +33,6 @@ STOPPED = _Stopped()
 def timestamp() -> str:
     """Now, as Langflow 1.13 writes it: ``2026-11-23 13:04:16.748205 UTC``."""
     return datetime.now(UTC).isoformat(" ", "microseconds")[:26] + " UTC"  # a third of strftime's cost
-
-
-def new_id() -> str:
-    """A random UUID (version 4) as text, for messages and runs.
-
-    It has to differ, not to be hard to guess: whoever knows one still has to own it. Asking the system for randomness
-    would let another thread in, three times in each run.
-    """
-    digits = f"{getrandbits(128):032x}"  # nosec B311
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 @dataclass(slots=True)

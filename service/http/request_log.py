@@ -6,13 +6,13 @@ Neither the path nor the query stands in it: both may hold what belongs to someb
 from __future__ import annotations
 
 import logging
-import random
 import re
 from time import perf_counter
 from typing import Any
 
 from flask import Flask, Response, request
 
+from service.chance import hexadecimal
 from service.http.db import notes
 from service.observability import redacted, request_id
 
@@ -37,8 +37,7 @@ def _begin() -> None:
     given: str | None = request.environ.get("HTTP_X_REQUEST_ID")
     # An id of the caller's goes into every line: nothing that could break one, and nothing that looks like a key.
     if given is None or not _ID.fullmatch(given) or redacted(given) != given:
-        # Ids have to differ, not to be hard to guess: asking the system for randomness lets another thread in.
-        given = f"{random.getrandbits(64):016x}"  # nosec B311
+        given = hexadecimal(16)
     request_id.set(given)
 
 

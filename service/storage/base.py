@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
-from random import getrandbits
 from typing import Any, ClassVar
 
 from sqlalchemy import JSON, MetaData, Uuid
@@ -34,14 +33,6 @@ class Base(DeclarativeBase):
         dict[str, Any]: Document,
         list[str]: Document,
     }
-
-
-def random_id() -> uuid.UUID:
-    """A random UUID (version 4) that has to differ and need not be hard to guess.
-
-    ``uuid4`` asks the system for randomness, which lets another thread in: too dear for what is made all day.
-    """
-    return uuid.UUID(int=getrandbits(128), version=4)  # nosec B311
 
 
 class Identified:

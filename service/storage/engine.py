@@ -33,7 +33,7 @@ _POSTGRESQL: dict[str, Any] = {
 }
 
 #: What each SQLite connection keeps in memory.
-_CACHE_KIB, _CACHED_STATEMENTS = 512, 32
+_CACHE_KIB, _CACHED_STATEMENTS = 128, 32
 
 _WRITE, _QUIET = "keyturn_write", "keyturn_quiet"
 

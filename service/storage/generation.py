@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import mmap
 import os
-import random
 import sqlite3
 from functools import cached_property
 from pathlib import Path
+
+from service.chance import octets
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Generation:
         """Announce a commit; to be called when it is done, and before anybody is told."""
         if self._mark is not None:
             # It only has to differ. A number that is counted up would need a lock over all processes.
-            self._mark[:] = random.randbytes(_SIZE)  # noqa: S311 # nosec B311
+            self._mark[:] = octets(_SIZE)
 
     @cached_property
     def _mark(self) -> mmap.mmap | None:
@@ -52,7 +53,7 @@ class Generation:
                 os.fchown(file, owner.st_uid, owner.st_gid)
             if os.fstat(file).st_size < _SIZE:
                 # Written, not only made longer: storing into a mapped hole on a full disk ends the process (SIGBUS).
-                os.pwrite(file, random.randbytes(_SIZE), 0)  # noqa: S311 # nosec B311
+                os.pwrite(file, octets(_SIZE), 0)
             return mmap.mmap(file, _SIZE)
         except OSError as error:
             _tell(path, error)

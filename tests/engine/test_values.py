@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from service.chance import new_id
 from service.domain.ports import RunContext, TokenUsage
 from service.engine.component import Outside, Run
 from service.engine.limits import Limits
 from service.engine.results import dump
-from service.engine.values import STOPPED, Data, Message, ModelChoice, Table, new_id, text_of, total_usage
+from service.engine.values import STOPPED, Data, Message, ModelChoice, Table, text_of, total_usage
 
 NO_MODELS: Any = {}
 

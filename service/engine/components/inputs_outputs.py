@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from service.chance import new_id
 from service.engine.component import Component, Output
 from service.engine.fields import Field
 from service.engine.uploads import is_reference, references
@@ -15,7 +16,6 @@ from service.engine.values import (
     Message,
     Source,
     display,
-    new_id,
     text_of,
     total_usage,
 )

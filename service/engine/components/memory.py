@@ -6,11 +6,12 @@ import re
 from datetime import UTC, datetime
 from typing import ClassVar
 
+from service.chance import new_id
 from service.domain.ports import StoredMessage
 from service.engine.component import Component, Output
 from service.engine.fields import Field
 from service.engine.templates import fill, parse
-from service.engine.values import SENDER_AI, SENDER_USER, Data, Message, Table, new_id, text_of
+from service.engine.values import SENDER_AI, SENDER_USER, Data, Message, Table, text_of
 
 _BOTH = "Machine and User"
 _MOST = 1000
