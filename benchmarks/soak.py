@@ -22,7 +22,7 @@ from pathlib import Path
 from sqlalchemy import URL, Engine, create_engine, make_url
 
 from benchmarks.footprint import Footprint, rows_of
-from benchmarks.soak_mix import MIX, PASSWORD, SUPERUSER, Caller, Place, prepare
+from benchmarks.soak_mix import MIX, PASSWORD, SUPERUSER, Caller, Place, occupy, prepare
 from tests.support.databases import empty_database
 from tests.support.provider import serving
 from tests.support.server import BIN, Process, clean_environment, free_port
@@ -158,6 +158,7 @@ def soaking(wanted: str) -> Iterator[Soak]:
                 wait_until_it_answers(f"http://127.0.0.1:{port}")
                 place = Place(port)
                 prepare(place)
+                occupy(place, 2 * WORKERS * THREADS)
                 yield Soak(place, process, engine, temporary)
             finally:
                 status = process.stop()

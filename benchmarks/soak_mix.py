@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -100,11 +101,28 @@ class Caller:
         self._connection.close()
 
 
+def occupy(place: Place, threads: int) -> None:
+    """Have so many requests answered at the same time, so that every thread of the server's pools has begun."""
+
+    def ask(seed: int) -> None:
+        caller = Caller(place, seed)
+        for _ in range(3):
+            _sign_in(caller)
+        caller.close()
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(ask, range(threads)))
+
+
+def _sign_in(caller: Caller) -> Any:
+    form = f"username={SUPERUSER}&password={PASSWORD}".encode()
+    return caller.ask("POST", "/api/v1/login", form, key=None, kind="application/x-www-form-urlencoded")
+
+
 def prepare(place: Place) -> None:
     """Sign in, and make what the requests ask for."""
     caller = Caller(place, 0)
-    form = f"username={SUPERUSER}&password={PASSWORD}".encode()
-    tokens = caller.ask("POST", "/api/v1/login", form, key=None, kind="application/x-www-form-urlencoded")
+    tokens = _sign_in(caller)
     place.token = tokens["access_token"]
     bearer = {"authorization": f"Bearer {place.token}"}
     place.key = caller.ask("POST", "/api/v1/api_key/", {"name": "soak"}, key=None, headers=bearer)["api_key"]

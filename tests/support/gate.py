@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 
 
 class Gate:
@@ -23,7 +24,9 @@ class Gate:
             self._open, sockets = False, list(self._sockets)
             waiting, self._waiting = self._waiting, []
         for one in sockets:
-            one.close() if one.fileno() < 0 else one.shutdown(socket.SHUT_RDWR)
+            # Whoever carries may be closing it at this moment.
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
         for one in waiting:
             one.close()
 
