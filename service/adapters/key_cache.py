@@ -56,6 +56,7 @@ class CommitCache:
         self._pid = 0
         self._connection: sqlite3.Connection | None = None
         self._data_version, self._look_again = 0, 0.0
+        self._newest: Version | None = None
         self._entries: dict[Hashable, tuple[Hashable, Any]] = {}
 
     def version(self) -> Version | None:
@@ -66,7 +67,11 @@ class CommitCache:
             except sqlite3.Error:
                 # Whatever it is, the look-up itself meets it too, and knows what to answer.
                 return None
-        return mark, self._data_version
+        version = mark, self._data_version
+        if version != self._newest:
+            # What was stamped before is never used again, and must not fill the memory.
+            self._newest, self._entries = version, {}
+        return version
 
     def _look(self) -> None:
         with self._lock:

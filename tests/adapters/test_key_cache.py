@@ -114,6 +114,15 @@ def test_a_new_key_costs_no_entry_and_its_revocation_does(make_app: Callable[...
     assert own._generation.read() != mark
 
 
+def test_what_is_of_no_use_any_more_fills_no_memory(cache: CommitCache, engine: Engine, digest: str) -> None:
+    for number in range(20):
+        cache.put(f"{digest} {number}", cache.version(), "found")
+        with engine.begin() as connection:
+            connection.execute(update(User).values(is_active=bool(number % 2)))
+    cache.version()
+    assert len(cache._entries) == 0
+
+
 def test_a_commit_of_another_process_is_seen_at_once(cache: CommitCache, engine: Engine, digest: str) -> None:
     cache.put(digest, cache.version(), look_up(engine, digest))
     code = (
