@@ -315,7 +315,8 @@ class WebClient(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: that would double what making one costs, and each run makes some.
+@dataclass(slots=True)
 class StoredMessage:
     """One line of a chat history; ``time`` is aware, in UTC.
 
@@ -344,7 +345,8 @@ class StoredMessage:
 MessageRow = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: that would double what making one costs, and each run makes some.
+@dataclass(slots=True)
 class FinishedRun:
     """A run that is over. ``outcome`` is "done", "failed" or "cancelled"; ``key_id`` None: without a key."""
 

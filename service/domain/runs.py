@@ -139,7 +139,29 @@ def slot_of(rights: Rights | None, key_id: uuid.UUID | None, store: LimitStore, 
     return KeySlot(store, f"runs:{key_id}", most, run_timeout * 2 + 60)
 
 
-@dataclass(frozen=True, slots=True)
+class Places:
+    """So many runs at once; nobody waits for a place, which is what makes Python's own semaphores slow."""
+
+    __slots__ = ("_free", "_lock")
+
+    def __init__(self, most: int) -> None:
+        self._free, self._lock = most, threading.Lock()
+
+    def take(self) -> bool:
+        """Take a place; False: there is none."""
+        with self._lock:
+            if not self._free:
+                return False
+            self._free -= 1
+            return True
+
+    def give_back(self) -> None:
+        """Give one's place to the next."""
+        with self._lock:
+            self._free += 1
+
+
+@dataclass(slots=True)
 class Prepared:
     """A run that needs nothing more from the request's session."""
 
@@ -149,7 +171,7 @@ class Prepared:
     session_id: str
     context: RunContext = field(repr=False)
     history: DatabaseHistory = field(repr=False)
-    places: threading.BoundedSemaphore = field(repr=False)
+    places: Places = field(repr=False)
     slot: Slot | None = None
     note: Callable[[datetime, float, str, TokenUsage | None], None] | None = None
     #: Of whoever prepared it: what runs at the moment.
@@ -181,7 +203,7 @@ class Running:
     __slots__ = ("_at", "_began", "_events", "_held", "_is_stopped", "_outcome", "_prepared", "_token", "_tokens")
 
     def __init__(self, prepared: Prepared, spec: RunSpec) -> None:
-        self._held = prepared.places.acquire(blocking=False)
+        self._held = prepared.places.take()
         if not self._held:
             raise TooBusy
         self._prepared, self._token, self._is_stopped = prepared, None, False
@@ -236,7 +258,7 @@ class Running:
                 events.close()
             self._prepared.history.flush()
         finally:
-            self._prepared.places.release()
+            self._prepared.places.give_back()
             if self._prepared.slot is not None and self._token is not None:
                 self._prepared.slot.leave(self._token)
             if self._prepared.note is not None:
@@ -276,7 +298,7 @@ class FlowRunner:
         self._engine, self._vault, self._snapshots, self._fallback = engine, vault, snapshots, fallback
         self._lookups, self._open, self._messages, self.max_depth = lookups, open_session, messages, max_depth
         self._finished = finished
-        self._places = threading.BoundedSemaphore(max_parallel)
+        self._places = Places(max_parallel)
         self._compiled: OrderedDict[tuple[uuid.UUID, uuid.UUID], CompiledFlow] = OrderedDict()
         self._has_new = False
         self._lock = threading.Lock()
@@ -313,7 +335,7 @@ class FlowRunner:
         others = _OwnersFlows(self, self._open, owner_id, from_request, depth, only)
         context = RunContext(history, OwnersUploads(self._open, owner_id), others, trace=[] if traced else None)
         # A run inside a run has its place already; waiting for a second one could stop all of them for ever.
-        places = self._places if depth == 0 else threading.BoundedSemaphore(1)
+        places = self._places if depth == 0 else Places(1)
         note = self._note_of(owner_id, flow_id, key_id) if depth == 0 else None
         return Prepared(flow_id, bound, values, session_id or str(flow_id), context, history, places, slot, note,
                         self._open_runs)  # fmt: skip

@@ -12,7 +12,7 @@ from werkzeug.routing import MapAdapter, Rule
 #: Hosts by which the server is called; whoever makes up more makes it read them anew, and nothing else.
 _MOST_HOSTS = 256
 #: The same for methods and paths that lead somewhere.
-_MOST_PLACES = 1024
+_MOST_PLACES = 256
 #: Characters of a host or a path that is kept, so that nobody fills the memory with them.
 _LONGEST = 255
 

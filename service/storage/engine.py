@@ -33,7 +33,7 @@ _POSTGRESQL: dict[str, Any] = {
 }
 
 #: What each SQLite connection keeps in memory.
-_CACHE_KIB, _CACHED_STATEMENTS = 128, 32
+_CACHE_KIB, _CACHED_STATEMENTS = 128, 16
 
 _WRITE, _QUIET = "keyturn_write", "keyturn_quiet"
 
@@ -52,6 +52,7 @@ def engine_options(url: URL, *, pool_size: int = 5) -> dict[str, Any]:
             **EVERYWHERE,
             "pool_size": pool_size,
             "max_overflow": 10,
+            # Another one has to read again what this one's cache holds.
             "pool_use_lifo": True,
             "connect_args": {
                 "timeout": BUSY_SECONDS,
