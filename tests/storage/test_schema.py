@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from sqlalchemy import URL, text
 
 from service.storage import schema
 from service.storage.engine import create_engine
+from tests.support.server import clean_environment
 
 
 def scripts() -> ScriptDirectory:
@@ -52,7 +52,7 @@ def test_an_idle_server_has_not_loaded_what_pages_and_migrations_need(tmp_path: 
         "print(sorted({'alembic', 'mako', 'bs4', 'lxml', 'markdownify', 'openai', 'anthropic', 'docx', 'pypdf'}"
         " & sys.modules.keys()))"
     )
-    environment = os.environ | {"LANGFLOW_CONFIG_DIR": str(tmp_path), "LANGFLOW_SUPERUSER_PASSWORD": "long-enough"}
+    environment = clean_environment(LANGFLOW_CONFIG_DIR=str(tmp_path), LANGFLOW_SUPERUSER_PASSWORD="long-enough")
     told = [
         subprocess.run(
             [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
