@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,11 +14,15 @@ import redis
 from flask import Flask
 from flask.testing import FlaskClient
 from kombu import Connection
-from sqlalchemy import URL, create_engine, make_url
+from sqlalchemy import URL, Engine, create_engine, make_url, select
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
+from service import boot
 from service.app import create_app
 from service.settings import Settings
+from service.storage import User
+from service.storage.engine import create_engine as make_engine
 from tests.support.client import Api
 from tests.support.databases import empty_database
 from tests.support.server import clean_environment
@@ -152,6 +157,22 @@ def settings_of(folder: Path, url: URL, **changes: object) -> Settings:
         "log_level": "warning",
     }
     return Settings(**(fields | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def engine(make_settings: Callable[..., Settings], database_url: URL) -> Iterator[Engine]:
+    """A database as a server prepares it, without a server."""
+    boot.prepare(make_settings(database_url))
+    made = make_engine(database_url, pool_size=20)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def owner(engine: Engine) -> uuid.UUID:
+    """The id of the one user of that database."""
+    with Session(engine) as session:
+        return session.scalars(select(User.id)).one()
 
 
 @pytest.fixture

@@ -69,7 +69,9 @@ def identify(request: Request, services: Services, *, keys_only: bool) -> Identi
     """
     environ = request.environ
     key: str | None = environ.get("HTTP_X_API_KEY")
-    if not (key is None or "HTTP_AUTHORIZATION" in environ or "HTTP_COOKIE" in environ or environ["QUERY_STRING"]):
+    if not (
+        key is None or "HTTP_AUTHORIZATION" in environ or "HTTP_COOKIE" in environ or environ.get("QUERY_STRING")
+    ):
         # Nearly every request: a key in its header, and nothing beside it that could contradict it.
         return _by_key(key, services, request.remote_addr)
     found: list[Identity] = []

@@ -40,14 +40,9 @@ _VARIABLE_HEADER = "HTTP_X_LANGFLOW_GLOBAL_VAR_"
 
 
 class Parser(FlaskParser):
-    """webargs, with this API's rules for bodies and its shape for problems."""
+    """webargs for queries and forms, with this API's shape for problems."""
 
     DEFAULT_VALIDATION_STATUS = 422
-
-    def load_json(self, req: Request, schema: Schema) -> Any:
-        """Read a JSON body; an empty one counts as missing, another content type is refused."""
-        del schema
-        return read_json(req)
 
     def handle_error(
         self, error: ValidationError, req: Any, schema: Any, *, error_status_code: Any, error_headers: Any
@@ -57,7 +52,7 @@ class Parser(FlaskParser):
 
 
 class Blueprint(SmorestBlueprint):
-    """A blueprint whose arguments are read by ``Parser``."""
+    """A blueprint whose bodies are read by ``load``, and other arguments by ``Parser``."""
 
     ARGUMENTS_PARSER = Parser()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy import create_engine as sqlalchemy_engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from service.json_text import stored
@@ -156,5 +156,5 @@ def _on_sqlite_begin(connection: Connection) -> None:
     try:
         # Not by SQLAlchemy's own way, which makes a context and a result of each.
         own.execute(begin)
-    except sqlite3.OperationalError as error:
-        raise OperationalError(begin, None, error, hide_parameters=True) from error
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(begin, None, error, sqlite3.Error, hide_parameters=True) from error

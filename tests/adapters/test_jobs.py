@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine, select, update
+from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
-from service import boot
 from service.adapters.job_keeper import JobKeeper
 from service.adapters.job_runner import writing
 from service.adapters.vault import FernetVault
@@ -20,10 +19,8 @@ from service.domain import jobs
 from service.domain.errors import NotDecryptable
 from service.domain.jobs import JobRules, Order, Viewer
 from service.domain.runs import RunRequest
-from service.settings import Settings
-from service.storage import Flow, Job, User
+from service.storage import Flow, Job
 from service.storage.base import utc_now
-from service.storage.engine import create_engine
 from tests.conftest import SECRET
 
 VAULT = FernetVault(SECRET)
@@ -45,20 +42,6 @@ class Ear:
 
     def close(self) -> None:
         """Nothing runs."""
-
-
-@pytest.fixture
-def engine(make_settings: Callable[..., Settings], database_url: URL) -> Iterator[Engine]:
-    boot.prepare(make_settings(database_url))
-    made = create_engine(database_url, pool_size=20)
-    yield made
-    made.dispose()
-
-
-@pytest.fixture
-def owner(engine: Engine) -> uuid.UUID:
-    with Session(engine) as session:
-        return session.scalars(select(User.id)).one()
 
 
 @pytest.fixture

@@ -30,24 +30,10 @@ VARIABLES = select(
 
 
 @pytest.fixture
-def engine(make_settings: Callable[..., Settings], database_url: URL) -> Iterator[Engine]:
-    boot.prepare(make_settings(database_url))
-    made = create_engine(database_url)
-    yield made
-    made.dispose()
-
-
-@pytest.fixture
 def lookups(engine: Engine) -> Iterator[Engine]:
     made = for_lookups(engine)
     yield made
     made.dispose()
-
-
-@pytest.fixture
-def owner(engine: Engine) -> uuid.UUID:
-    with Session(engine) as session:
-        return session.scalars(select(User.id)).one()
 
 
 def values(owner: uuid.UUID, **changes: object) -> dict[str, Any]:

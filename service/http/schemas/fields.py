@@ -80,6 +80,15 @@ class Flag(fields.Boolean):
         return value
 
 
+def instant_text(value: datetime | None, style: str = "+00:00") -> str | None:
+    """An instant in one of the styles of ``Instant``."""
+    if value is None:
+        return None
+    if style == "Z":
+        return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return value.isoformat(timespec="seconds")
+
+
 class Instant(fields.Field[datetime]):
     """A point in time. Reads ISO 8601 with any offset (none means UTC), writes UTC.
 
@@ -92,11 +101,7 @@ class Instant(fields.Field[datetime]):
         self.style = style
 
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        if value is None:
-            return None
-        if self.style == "Z":
-            return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
-        return value.isoformat(timespec="seconds")
+        return instant_text(value, self.style)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> datetime:
         try:

@@ -19,7 +19,7 @@ from service.domain.permissions import (
     rights_from,
 )
 from service.domain.usage import MOST_DAYS
-from service.http.schemas.fields import Flag, Instant, Text, WireSchema, between
+from service.http.schemas.fields import Flag, Instant, Text, WireSchema, between, instant_text
 from service.storage.keys import ApiKey
 
 _SCOPES = {"description": "null: all that the owner may do; []: nothing", "maxItems": MOST_ENTRIES}
@@ -180,25 +180,21 @@ def key_body(row: ApiKey, now: datetime, rules: KeyRules, key: str | None = None
     former = row.former_until
     return {
         "name": row.name,
-        "last_used_at": _instant(row.last_used_at),
+        "last_used_at": instant_text(row.last_used_at),
         "total_uses": row.total_uses,
         "is_active": row.is_active,
-        "expires_at": _instant(row.expires_at),
+        "expires_at": instant_text(row.expires_at),
         "id": str(row.id),
         "api_key": key or masked(row),
         "user_id": str(row.user_id),
-        "created_at": _instant(row.created_at),
+        "created_at": instant_text(row.created_at),
         "scopes": row.scopes,
         "flows": row.flows,
         "networks": row.networks,
         "rate_limit": row.rate_requests and {"requests": row.rate_requests, "window_seconds": row.rate_seconds or 1},
         "max_parallel_runs": row.max_parallel,
-        "rotated_at": _instant(row.rotated_at),
-        "former_valid_until": _instant(former) if former is not None and former > now else None,
+        "rotated_at": instant_text(row.rotated_at),
+        "former_valid_until": instant_text(former) if former is not None and former > now else None,
         "is_expired": row.expires_at is not None and row.expires_at <= now,
         "is_stale": is_stale(row, now, rules),
     }
-
-
-def _instant(value: datetime | None) -> str | None:
-    return None if value is None else value.isoformat(timespec="seconds")

@@ -8,7 +8,7 @@ from marshmallow import fields
 
 from service.domain.identity import Account
 from service.domain.usernames import PASSWORD_LENGTH, USERNAME_LENGTH
-from service.http.schemas.fields import Flag, Instant, Text, WireSchema, between
+from service.http.schemas.fields import Flag, Instant, Text, WireSchema, between, instant_text
 
 _USERNAME = {"format": "username", "minLength": 1, "maxLength": USERNAME_LENGTH}
 _PASSWORD = {"minLength": 1, "maxLength": PASSWORD_LENGTH}
@@ -49,11 +49,9 @@ def user_body(account: Account) -> dict[str, Any]:
         "store_api_key": None,
         "is_active": account.is_active,
         "is_superuser": account.is_superuser,
-        "create_at": account.created_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "updated_at": account.updated_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "last_login_at": account.last_login_at.isoformat(timespec="microseconds").replace("+00:00", "Z")
-        if account.last_login_at
-        else None,
+        "create_at": instant_text(account.created_at, "Z"),
+        "updated_at": instant_text(account.updated_at, "Z"),
+        "last_login_at": instant_text(account.last_login_at, "Z"),
         "optins": {
             "github_starred": account.github_starred,
             "dialog_dismissed": account.dialog_dismissed,
