@@ -14,10 +14,9 @@ from sqlalchemy.orm import Session
 from service.adapters.messages import MessageWriter
 from service.domain.messages import DatabaseHistory
 from service.domain.ports import MessageRow, StoredMessage
-from tests.adapters.conftest import engine
 from tests.adapters.test_messages import new_flow, writer
 
-__all__ = ["engine", "writer"]
+__all__ = ["writer"]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 Histories = Callable[..., DatabaseHistory]
 
