@@ -125,11 +125,17 @@ class BoundFlow:
         self, spec: RunSpec, values: Mapping[str, str], given: Mapping[tuple[str, str], object], run: Run
     ) -> Generator[Event, None, None]:
         execution = _Execution(self._steps, values, given, run)
-        for step in self._steps:
-            if not step.in_loop:
-                yield from execution.perform(step)
-        tokens = total_usage(run.usage.values()) if run.usage else None
-        yield Event("end", {"outputs": [_run_outputs(self._steps, spec, execution.results, run)], "tokens": tokens})
+        try:
+            for step in self._steps:
+                if not step.in_loop:
+                    yield from execution.perform(step)
+            tokens = total_usage(run.usage.values()) if run.usage else None
+            yield Event(
+                "end", {"outputs": [_run_outputs(self._steps, spec, execution.results, run)], "tokens": tokens}
+            )
+        finally:
+            # Each of them knows the run: together they would wait for the garbage collector.
+            run.components.clear()
 
 
 class _Execution:

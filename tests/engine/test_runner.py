@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import gc
 import logging
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,7 +12,7 @@ import pytest
 from service.domain.errors import ComponentFailed, ProviderFailed, RunTimedOut, RunTooLarge
 from service.domain.ports import RunInput, RunSpec
 from service.engine import Limits
-from service.engine.component import Component, Output
+from service.engine.component import Component, Output, Run
 from service.engine.values import STOPPED, Message
 from tests.engine.conftest import FLOW_ID, KEYS, Model, Runs
 from tests.support import flows
@@ -250,3 +253,20 @@ def test_two_components_cannot_claim_one_name() -> None:
         setattr(family, name, type(name, (Component,), {"names": ("Same",), "__module__": "family"}))
     with pytest.raises(ValueError, match="Same"):
         build((family,))
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize(
+    "made", [flows.echo, flows.chat_with_model, partial(flows.prompt_chain, 3)], ids=["echo", "model", "prompts"]
+)
+def test_nothing_of_a_run_waits_for_the_garbage_collector(runs: Runs, made: Callable[[], Any]) -> None:
+    runs.answer(made(), "Hello")
+    assert [each for each in gc.get_objects() if isinstance(each, Run | Component)] == []
