@@ -21,6 +21,7 @@ from service.http.schemas.projects import NewProjectSchema
 MOST_FILES = 500
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 _RAW = frozenset({"application/octet-stream", "application/zip"})
+_new_flow, _new_project = NewFlowSchema(), NewProjectSchema()
 
 
 def uploaded() -> tuple[str, bytes]:
@@ -75,7 +76,7 @@ def project_upload(filename: str, raw: bytes) -> tuple[dict[str, Any], list[dict
 
 def _named(name: Any, description: Any) -> dict[str, Any]:
     try:
-        loaded: dict[str, Any] = NewProjectSchema().load({"name": name, "description": description})
+        loaded: dict[str, Any] = _new_project.load({"name": name, "description": description})
     except ValidationError as error:
         raise Invalid(problems_of({"json": error.messages_dict})) from None
     return loaded
@@ -135,7 +136,7 @@ def _json(raw: bytes) -> Any:
 
 def _loaded(document: Any) -> dict[str, Any]:
     try:
-        loaded = NewFlowSchema().load(document)
+        loaded = _new_flow.load(document)
     except ValidationError as error:
         raise Invalid(problems_of({"json": error.messages_dict})) from None
     # The folder named in a file is one of the server that wrote it.

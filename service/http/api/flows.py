@@ -25,6 +25,7 @@ from service.http.schemas.flows import (
 )
 
 blueprint = Blueprint("flows", __name__, url_prefix="/api/v1/flows", description="Flows")
+_flow, _header, _download = FlowSchema(), FlowHeaderSchema(), FlowDownloadSchema()
 
 #: What anybody may do to a public flow here: a run needs a key, but for tools of MCP.
 _PUBLIC_ACCESS = {"can_read": True, "can_execute": False}
@@ -46,16 +47,16 @@ def list_flows() -> Response:
     folder = request.args.get("folder_id")
     folder_id = _query_id(folder) if folder else None
     components, flow_type, headers = flag("components_only"), _flow_type(), flag("header_flows")
-    schema: Schema = FlowHeaderSchema(many=True) if headers else FlowSchema(many=True)
+    schema: Schema = _header if headers else _flow
     page, size = count("page", 1, 2**31), count("size", 50, 100)
     if not flag("get_all", default=True):
         total, items = flows.page_of(session(), user_id, page, size, folder_id=folder_id, components_only=components,
                                      flow_type=flow_type, only=only)  # fmt: skip
-        body = {"items": schema.dump(items), "total": total, "page": page, "size": size}
+        body = {"items": schema.dump(items, many=True), "total": total, "page": page, "size": size}
         return jsonify(body | {"pages": math.ceil(total / size)})
     found = flows.list_of(session(), user_id, folder_id=folder_id, components_only=components, with_data=not headers,
                           flow_type=flow_type, only=only)  # fmt: skip
-    return jsonify(schema.dump(found))
+    return jsonify(schema.dump(found, many=True))
 
 
 @blueprint.delete("/", endpoint="delete_many")
@@ -69,7 +70,7 @@ def delete_many() -> dict[str, int]:
 @blueprint.response(200)
 def basic_examples() -> Response:
     """List the flows that come with the server; anybody may see them."""
-    shown = [FlowSchema().dump(one) | {"user_id": None, "folder_id": None} for one in examples.flows()]
+    shown = [_flow.dump(one) | {"user_id": None, "folder_id": None} for one in examples.flows()]
     return jsonify(shown)
 
 
@@ -78,7 +79,7 @@ def basic_examples() -> Response:
 def public_flow(flow_id: str) -> Response:
     """Show a flow that its owner has made public, without the secrets that stand in its fields."""
     flow = flows.public(session(), path_id(flow_id, "flow_id"))
-    shown: dict[str, Any] = FlowSchema().dump(flow)
+    shown: dict[str, Any] = _flow.dump(flow)
     shown |= {"data": flows.without_secrets(flow.data), "user_id": None, "folder_id": None}
     return jsonify(shown | {"public_access": _PUBLIC_ACCESS})
 
@@ -143,7 +144,7 @@ def upload() -> Any:
 def download() -> Response:
     """Give one flow as JSON, several as a zip of JSON files."""
     found = flows.several(session(), caller().user_id, _ids_of_body())
-    bodies = FlowDownloadSchema(many=True).dump(found)
+    bodies = _download.dump(found, many=True)
     if len(bodies) == 1:
         return jsonify(bodies[0])
     return archive(bodies, "langflow")

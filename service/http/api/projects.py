@@ -24,6 +24,8 @@ from service.http.schemas.projects import (
 
 blueprint = Blueprint("projects", __name__, url_prefix="/api/v1/projects", description="Projects")
 _MOST_SEARCH = 255
+_project, _with_flows = ProjectSchema(), ProjectWithFlowsSchema()
+_flow, _download = FlowSchema(), FlowDownloadSchema()
 
 
 @blueprint.get("/", endpoint="list")
@@ -36,7 +38,7 @@ def list_projects() -> list[dict[str, Any]]:
         with own_transaction() as own:
             projects.default_of(own, identity.user_id)
         found = projects.list_of(session(), identity.user_id)
-    return [ProjectSchema().dump(one) | {"owner_username": identity.account.username} for one in found]
+    return [_project.dump(one) | {"owner_username": identity.account.username} for one in found]
 
 
 @blueprint.post("/", endpoint="create")
@@ -58,13 +60,13 @@ def get(project_id: str) -> Response:
     components_only, flows_only = flag("is_component"), flag("is_flow")
     if "page" not in request.args or "size" not in request.args:
         found = flows.list_of(session(), user_id, folder_id=project.id, only=only)
-        return jsonify(ProjectWithFlowsSchema().dump(ProjectSchema().dump(project) | {"flows": found}))
+        return jsonify(_with_flows.dump(_project.dump(project) | {"flows": found}))
     total, items = flows.page_of(
         session(), user_id, page, size, folder_id=project.id, components_only=components_only,
         flows_only=flows_only, search=search, only=only,
     )  # fmt: skip
-    shown = {"items": FlowSchema(many=True).dump(items), "total": total, "page": page, "size": size}
-    return jsonify({"folder": ProjectSchema().dump(project), "flows": shown | {"pages": math.ceil(total / size)}})
+    shown = {"items": _flow.dump(items, many=True), "total": total, "page": page, "size": size}
+    return jsonify({"folder": _project.dump(project), "flows": shown | {"pages": math.ceil(total / size)}})
 
 
 @blueprint.patch("/<project_id>", endpoint="update")
@@ -100,7 +102,7 @@ def download(project_id: str) -> Response:
     found = flows.list_of(session(), user_id, folder_id=project.id, only=only)
     if not found:
         raise NotFound("No flows found in project")
-    return archive(FlowDownloadSchema(many=True).dump(found), project.name)
+    return archive(_download.dump(found, many=True), project.name)
 
 
 @blueprint.post("/upload/", endpoint="upload")
