@@ -75,9 +75,12 @@ class Soak:
         caller = Caller(self.place, seed)
         mix = {kind: weight for kind, weight in MIX.items() if kind.__name__ in self.kinds or not self.kinds}
         kinds, weights = list(mix), list(mix.values())
+        # The first thousand hold every kind, so that what is loaded when it is first needed is loaded by then.
+        first = [] if self.looks else caller.random.sample(kinds, len(kinds))
         try:
             while self.place.sent < until:
-                caller.random.choices(kinds, weights)[0](caller)
+                kind = first.pop() if first else caller.random.choices(kinds, weights)[0]
+                kind(caller)
         except Exception as error:
             self.place.wrong.append(f"a client ended: {error!r}")
         finally:
