@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import sys
 from functools import cache
 
 #: From malloc.h.
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
-#: Blocks from this size on are the system's own, and go back to it at once.
-_LARGE_BYTES = 1024 * 1024
-#: Python lets one thread allocate at a time; only libraries that work without its lock meet in an arena.
-_ARENAS = 2
+#: Blocks from this size on, such as uploads, are the system's own: they go back to it at once and leave no holes.
+_LARGE_BYTES = 128 * 1024
+#: Python lets one thread allocate at a time, and each arena has holes of its own.
+_ARENAS = 1
+
+
+class _SetAside:
+    """How many modules were loaded when what they hold was last set aside; 0: this process is no server's."""
+
+    modules = 0
 
 
 def give_back() -> None:
@@ -27,16 +34,26 @@ def give_back() -> None:
 
 
 def share() -> None:
-    """Leave what is loaded by now to the processes that are forked from this one, unwritten.
+    """Set aside what is there by now: no later look for garbage comes to it.
 
-    Looking for garbage writes to every object, and so would copy each page of the parent's into every child.
+    Looking writes to every object, and so would copy each page into every process that is forked from this one.
     """
+    _SetAside.modules = len(sys.modules)
     gc.collect()
     gc.freeze()
 
 
-def trim() -> None:
-    """Return the pages that are free in the middle, which the allocator keeps by itself."""
+def tidy() -> None:
+    """Look for garbage, in a server's process, and return the pages that are free in the middle of the heap.
+
+    By themselves both wait: the collector until a quarter of all objects is new, glibc for ever. What was loaded
+    since the last time is set aside, for it stays: with the SDKs of model providers in it, every later look for
+    garbage would stop all threads for a tenth of a second.
+    """
+    if len(sys.modules) > _SetAside.modules > 0:
+        share()
+    elif _SetAside.modules:
+        gc.collect()
     library = _glibc()
     if library is not None:
         library.malloc_trim(0)

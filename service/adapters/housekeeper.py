@@ -49,7 +49,7 @@ class Housekeeper(Periodic):
                 self._sweep()
         except SQLAlchemyError as error:
             log.warning("old rows could not be swept up (%s)", type(error).__name__)
-        memory.trim()
+        memory.tidy()
 
     def _sweep(self) -> None:
         with Session(self._engine) as session:
