@@ -42,7 +42,7 @@ class MessageWriter(Periodic):
         self._waiting: dict[object, MessageRow] = {}
         self._flushing = threading.Lock()
         self._outage = Outage(log)
-        self._batch = Batch(_upsert(engine.dialect.name))
+        self._batch = Batch(_upsert(engine.dialect.name), at_once=True)
 
     def write(self, rows: Sequence[MessageRow]) -> None:
         """Write rows now; those whose flow or owner is gone meanwhile, or that cannot be stored, are left out."""

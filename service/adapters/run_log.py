@@ -20,7 +20,7 @@ from service.storage.statements import Batch
 
 log = logging.getLogger(__name__)
 
-_RUNS = Batch(insert(RunRow))
+_RUNS = Batch(insert(RunRow), at_once=True)
 
 #: Rows that wait at most while the database is away; the oldest are given up then.
 _MOST_WAITING = 100_000

@@ -56,15 +56,17 @@ def test_rows_are_written_at_once(engine: Engine, writer: MessageWriter) -> None
     assert texts(engine) == ["one", "two"]
 
 
-def test_a_known_id_replaces_what_its_owner_has(engine: Engine, writer: MessageWriter) -> None:
+@pytest.mark.parametrize("others", [0, 30])
+def test_a_known_id_replaces_what_its_owner_has(engine: Engine, writer: MessageWriter, others: int) -> None:
     owner, flow = new_flow(engine)
     first = row(owner, flow, "before")
     writer.write([first])
-    writer.write([{**first, "text": "after"}])
-    assert texts(engine) == ["after"]
+    writer.write([*(row(owner, flow, "other") for _ in range(others)), {**first, "text": "after"}])
+    assert texts(engine) == ["after", *["other"] * others]
 
 
-def test_somebody_elses_row_is_never_replaced(engine: Engine, writer: MessageWriter) -> None:
+@pytest.mark.parametrize("others", [0, 30])
+def test_somebody_elses_row_is_never_replaced(engine: Engine, writer: MessageWriter, others: int) -> None:
     owner, flow = new_flow(engine)
     first = row(owner, flow, "mine")
     writer.write([first])
@@ -75,8 +77,8 @@ def test_somebody_elses_row_is_never_replaced(engine: Engine, writer: MessageWri
         flags = {"is_active": True, "is_superuser": False, "optins": {}}
         session.add(User(id=other, created_at=now, updated_at=now, **names, **flags))
         session.commit()
-    writer.write([{**first, "user_id": other, "text": "stolen"}])
-    assert texts(engine) == ["mine"]
+    writer.write([{**first, "user_id": other, "text": "stolen"}, *(row(owner, flow, "other") for _ in range(others))])
+    assert texts(engine) == ["mine", *["other"] * others]
 
 
 def test_deferred_rows_are_written_by_a_flush(engine: Engine, writer: MessageWriter) -> None:

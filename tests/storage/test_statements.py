@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine, bindparam, select, text, type_coerce
+from sqlalchemy import URL, Engine, bindparam, insert, select, text, type_coerce
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.orm import Session
 
@@ -93,11 +93,29 @@ def test_a_row_that_is_there_already_is_refused_in_sqlalchemys_words(engine: Eng
         KEYS.add(connection, values(owner, digest="the same"))
 
 
-def test_many_rows_are_written_at_once(engine: Engine, lookups: Engine, owner: uuid.UUID) -> None:
-    every = [values(owner, max_parallel=3) for _ in range(5)]
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("count", [1, 60])
+def test_many_rows_are_written_as_one_is(
+    engine: Engine, lookups: Engine, owner: uuid.UUID, count: int, at_once: bool
+) -> None:
+    every = [values(owner, name=f'"{number}\n\u2028ä\U0001f511', expires_at=NOW) for number in range(count)]
     with engine.begin() as connection:
-        Batch(ApiKey.__table__.insert()).write(connection, every)  # type: ignore[attr-defined]
-    assert all(BY_ID.first(lookups, {"id": row["id"]}).max_parallel == 3 for row in every)
+        Batch(insert(ApiKey), at_once=at_once).write(connection, [row | {"max_parallel": 3} for row in every])
+        for row in every:
+            KEYS.add(connection, row | {"id": uuid.uuid4(), "digest": row["id"].hex})
+    with Session(engine) as session:
+        alone = {row.digest: row for row in session.scalars(select(ApiKey).where(ApiKey.max_parallel.is_(None)))}
+    for row in every:
+        found, one = BY_ID.first(lookups, {"id": row["id"]}), alone[row["id"].hex]
+        same = [name for name in COLUMNS if name not in {"id", "digest"}]
+        assert {name: getattr(found, name) for name in same} == {name: getattr(one, name) for name in same}
+
+
+def test_of_many_rows_all_or_none_are_written(engine: Engine, lookups: Engine, owner: uuid.UUID) -> None:
+    every = [values(owner, max_parallel=3) for _ in range(30)]
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        Batch(insert(ApiKey), at_once=True).write(connection, [*every, every[0]])
+    assert BY_ID.first(lookups, {"id": every[0]["id"]}) is None
 
 
 @pytest.mark.parametrize("at_once", [False, True])
