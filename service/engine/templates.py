@@ -57,4 +57,4 @@ def names(parts: Parts) -> list[str]:
 
 def fill(parts: Parts, values: Mapping[str, str]) -> str:
     """Put values in; a name without one stands for nothing."""
-    return "".join(literal + ("" if name is None else values.get(name, "")) for literal, name in parts)
+    return "".join([literal if name is None else literal + values.get(name, "") for literal, name in parts])

@@ -20,7 +20,8 @@ from service.http.streaming import streamed, wanted_format
 blueprint = Blueprint("runs", __name__, url_prefix="/api/v1", description="Run flows")
 
 _DEPRECATED = "The /process endpoint is deprecated and will be removed in a future version. Please use /run instead."
-_run_body, _advanced_body = RunBodySchema(), AdvancedBodySchema()
+#: What a body leaves out is as ``RunRequest`` has it, and need not be read by the schema's seven other fields.
+_run_body, _advanced_body = RunBodySchema(partial=True), AdvancedBodySchema()
 
 
 @blueprint.post("/run/<path:flow_id>", endpoint="run")
@@ -93,17 +94,8 @@ def predict(flow_id: str) -> None:
 def _asked(request: Request) -> runs.RunRequest:
     body = load(_run_body, read_json(request))
     # The query decides; Langflow's SDK for Python says it in the body alone.
-    stream, background = flag("stream", default=body["stream"]), body["background"] or flag("background")
+    stream = flag("stream", default=body.pop("stream", False))
+    background = body.pop("background", False) or flag("background")
     if stream and background:
         raise Invalid.field("Value error, a run is streamed or in the background", "query", "background")
-    return runs.RunRequest(
-        input_value=body.get("input_value"),
-        input_type=body["input_type"],
-        output_type=body["output_type"],
-        output_component=body.get("output_component"),
-        tweaks=body["tweaks"],
-        session_id=body.get("session_id"),
-        stream=stream,
-        background=background,
-        variables=global_variables(request),
-    )
+    return runs.RunRequest(**body, stream=stream, background=background, variables=global_variables(request))
