@@ -21,7 +21,8 @@ from service.storage.statements import Batch
 
 log = logging.getLogger(__name__)
 
-_MOST_WAITING = 1000
+#: So many messages do not wait for the end of the second; of so many more, whoever brings one writes them.
+_MANY_WAITING, _MOST_WAITING = 1000, 4000
 #: Messages that wait at most while the database is away; the oldest are given up then.
 _MOST_KEPT = 10_000
 _KEPT = frozenset({"id", "user_id", "flow_id"})
@@ -57,9 +58,12 @@ class MessageWriter(Periodic):
         self.awake()
         with self._lock:
             self._waiting.update((row["id"], row) for row in rows)
-            full = len(self._waiting) > _MOST_WAITING
-        if full and not self._outage.is_on:
-            self.flush()
+            waiting = len(self._waiting)
+        if waiting > _MANY_WAITING and not self._outage.is_on:
+            if waiting > _MOST_WAITING:
+                self.flush()
+            else:
+                self.ring()
 
     def flush(self) -> None:
         """Write what waits; on failure it stays for the next time."""
