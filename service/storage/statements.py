@@ -7,7 +7,7 @@ each execution beside (a context, a result, the state of objects) costs several 
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from service.storage.engine import EVERYWHERE, unsaid
 _CONNECTIONS, _SECONDS = 4, 2
 #: So many rows are written sooner than their JSON is read.
 _FEW = 4
+_JSON_BYTES = 2_000_000
 
 
 def for_lookups(engine: Engine) -> Engine:
@@ -140,7 +141,8 @@ class Batch(_Planned):
         plan = self._plan(connection.dialect)
         written = [plan.written(row) for row in rows]
         if plan.many is not None and len(written) > _FEW:
-            connection.exec_driver_sql(plan.many, (orjson.dumps(written).decode(),))
+            for text in _in_json(written):
+                connection.exec_driver_sql(plan.many, (text,))
         else:
             connection.exec_driver_sql(plan.text, written)
 
@@ -238,6 +240,24 @@ def _planned(statement: Select[*tuple[Any, ...]] | UpdateBase, dialect: Dialect,
         out_of=[(place, process) for place, process in enumerate(out_of) if process is not None],
         is_one_text=at_once,
     )
+
+
+def _in_json(rows: Iterable[Any]) -> Iterator[str]:
+    """The rows as JSON texts: all in one, unless they are large and would be in memory twice."""
+    gathered: list[bytes] = []
+    size = 0
+    for row in rows:
+        gathered.append(orjson.dumps(row))
+        size += len(gathered[-1])
+        if size > _JSON_BYTES:
+            yield _joined(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield _joined(gathered)
+
+
+def _joined(rows: list[bytes]) -> str:
+    return f"[{b','.join(rows).decode()}]"
 
 
 def _of_json(text: str, columns: int) -> str:

@@ -56,6 +56,13 @@ def test_rows_are_written_at_once(engine: Engine, writer: MessageWriter) -> None
     assert texts(engine) == ["one", "two"]
 
 
+def test_many_large_rows_are_written(engine: Engine, writer: MessageWriter) -> None:
+    owner, flow = new_flow(engine)
+    large = [f"{number:02}" + "ä" * 300_000 for number in range(12)]
+    writer.write([row(owner, flow, text) for text in large])
+    assert texts(engine) == large
+
+
 @pytest.mark.parametrize("others", [0, 30])
 def test_a_known_id_replaces_what_its_owner_has(engine: Engine, writer: MessageWriter, others: int) -> None:
     owner, flow = new_flow(engine)
