@@ -19,8 +19,8 @@ from service.adapters.messages import MessageWriter
 from service.adapters.providers import Providers, providers
 from service.adapters.web import GuardedClient
 from service.boot import BootError
+from service.domain.flow_runner import FlowRunner
 from service.domain.ports import FlowEngine, LimitStore, RunSink, Snapshots, Vault
-from service.domain.runs import FlowRunner
 from service.engine import EmbeddedEngine, Limits, Outside
 from service.engine.component import Services as SearchServices
 from service.engine.either import EitherEngine

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from service import memory
 from service.adapters.periodic import Periodic
 from service.domain import housekeeping
-from service.domain.runs import FlowRunner
+from service.domain.flow_runner import FlowRunner
 from service.storage.engine import begin_write
 
 log = logging.getLogger(__name__)

@@ -17,11 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service.adapters.periodic import Periodic
-from service.domain import jobs, runs
+from service.domain import jobs, places, runs
 from service.domain.errors import DomainError, RunTooLarge, ServerStopping, TooBusy, TooManyAttempts
+from service.domain.flow_runner import FlowRunner
 from service.domain.jobs import Claimed, JobRules
 from service.domain.ports import LimitStore, Vault
-from service.domain.runs import FlowRunner, Running
+from service.domain.runs import Running
 from service.observability import Outage
 from service.storage.engine import begin_write
 from service.storage.outages import name_of
@@ -227,7 +228,7 @@ class JobRunner:
             prepared = shop.flows.prepare(
                 lambda: session, job.owner_id, str(job.flow_id), asked.tweaks, asked.variables, asked.session_id,
                 only=rights.flows if rights is not None else None, key_id=job.key_id,
-                slot=runs.slot_of(rights, job.key_id, shop.run_limits, shop.run_timeout),
+                slot=places.slot_of(rights, job.key_id, shop.run_limits, shop.run_timeout),
             )  # fmt: skip
         running = runs.events(prepared, asked)
         watch.begin(running)

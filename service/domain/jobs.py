@@ -31,8 +31,9 @@ from service.domain.errors import (
 )
 from service.domain.identity import Identity
 from service.domain.permissions import Rights, Scope
+from service.domain.places import TOO_MANY_RUNS
 from service.domain.ports import Vault
-from service.domain.runs import TOO_MANY_RUNS, RunRequest
+from service.domain.runs import RunRequest
 from service.json_text import encoded
 from service.storage.base import utc_now
 from service.storage.jobs import Job

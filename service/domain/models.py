@@ -12,7 +12,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from service.domain.errors import NotFound
-from service.domain.runs import find
+from service.domain.flow_runner import find
 from service.storage.flows import Flow
 
 MOST = 1000

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from service.adapters.run_log import RunLog
     from service.adapters.usage import UsageCounter
     from service.background import Background
+    from service.domain.flow_runner import FlowRunner
     from service.domain.mcp_shapes import Shapes
-    from service.domain.runs import FlowRunner
 
 db = SQLAlchemy(metadata=Base.metadata, disable_autonaming=True)
 

@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from flask import Flask, Response, g
 from werkzeug.http import http_date
 
-from service.domain import runs
+from service.domain import places
 from service.domain.errors import TooManyAttempts
 from service.domain.identity import Identity
+from service.domain.places import KeySlot
 from service.domain.ports import Standing
-from service.domain.runs import KeySlot
 from service.http.db import Services, abandon, notes
 
 EXPIRES_HEADER = "Keyturn-Key-Expires"
@@ -64,7 +64,7 @@ def count(identity: Identity, own: Services) -> None:
 
 def slot_of(identity: Identity, own: Services) -> KeySlot | None:
     """Return what holds the runs of a caller's key to their number; None: there is no such limit."""
-    return runs.slot_of(identity.rights, identity.key_id, own.run_limits, own.settings.run_timeout)
+    return places.slot_of(identity.rights, identity.key_id, own.run_limits, own.settings.run_timeout)
 
 
 def warn_of_end(expires_at: datetime, own: Services) -> None:

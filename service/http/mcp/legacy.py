@@ -16,7 +16,6 @@ from contextlib import closing
 from flask import Request, Response
 
 from service import stopping
-from service.domain import runs
 from service.domain.errors import NotFound, TooBusy
 from service.http.db import release
 from service.http.mcp import calls, jsonrpc, streamable
@@ -127,7 +126,7 @@ def _answer(exchange: Exchange, message: Message, stream_id: str) -> Json | None
     if isinstance(running, dict):
         return running
     opened = calls.OpenCall(call, running, stream_id)
-    runs.in_background(lambda: _deliver(opened, stream_id))
+    threading.Thread(target=_deliver, args=(opened, stream_id), name="run", daemon=False).start()
     return None
 
 
