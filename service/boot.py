@@ -30,7 +30,8 @@ from service.domain.errors import NotDecryptable
 from service.domain.keys import KeyRules
 from service.domain.ports import Vault
 from service.domain.usernames import by_name
-from service.settings import Settings, SettingsError
+from service.environment import SettingsError
+from service.settings import Settings
 from service.storage import ApiKey, Base, Flow, SecretCheck, User, outages, schema
 from service.storage.engine import begin_write, create_engine, is_memory
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -18,11 +17,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import environs
-from dotenv import dotenv_values
 from platformdirs import user_data_path
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
+
+from service.environment import Env, Environment, SettingsError, read_env_file
 
 #: The Langflow version whose policy and shapes are served unless LANGFLOW_VERSION names another.
 NEWEST_LANGFLOW = "1.13.0"
@@ -73,24 +72,10 @@ VARIABLES_FROM_ENVIRONMENT = (
 RESERVED_VARIABLE_NAMES = re.compile(r"^(LANGFLOW_|KEYTURN_|LFX_|PG|GUNICORN_|DATABASE_URL$|SECRET_KEY$)")
 
 MINIMUM_SECRET_LENGTH = 32
-#: unix(7): sun_path has 108 bytes, the last of which is 0.
-_LONGEST_SOCKET = 107
 _LOG_ENVIRONMENTS = ("default", "container", "container_json")
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _SAME_SITE = ("lax", "strict", "none")
 _WHEN_AWAY = ("local", "refuse")
-
-
-class SettingsError(Exception):
-    """The configuration cannot be used.
-
-    Args:
-        problems: one line each: the setting, what is wrong, one way to mend it.
-    """
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +245,7 @@ class Settings:
             SettingsError: names every problem at once.
         """
         process = dict(os.environ if environ is None else environ)
-        values = process | _read_env_file(env_file)
+        values = process | read_env_file(env_file)
         reader = _Reader(values)
         fields = reader.fields()
         problems = [*reader.problems, *_unknown_names(values)]
@@ -345,19 +330,6 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _read_env_file(path: Path | None) -> dict[str, str]:
-    if path is not None and not path.is_file():
-        raise SettingsError([f"--env-file {path}: there is no such file; check the path"])
-    chosen = path or Path(".env")
-    if not chosen.is_file():
-        return {}
-    try:
-        found = dotenv_values(chosen)
-    except (OSError, UnicodeDecodeError):
-        raise SettingsError([f"{chosen} cannot be read: it must be text in UTF-8 that this user may open"]) from None
-    return {name: value for name, value in found.items() if value is not None}
-
-
 def _referred_to(bootstrap_file: Path | None, values: Mapping[str, str]) -> dict[str, str]:
     """Return the values that a bootstrap file names; the rest of the environment stays out of its reach."""
     try:
@@ -388,24 +360,8 @@ def _unknown_names(values: Mapping[str, str]) -> Iterator[str]:
         yield f"{name} is not a setting: {hint}"
 
 
-class _Env(environs.Env):
-    """environs over one mapping: the env file must win over the process, which environs cannot do."""
-
-    def __init__(self, values: Mapping[str, str]) -> None:
-        super().__init__(eager=False)
-        # An empty value is how env files write "not set".
-        self._given = {name: value for name, value in values.items() if value.strip() != ""}
-
-    def _get_value(self, env_key: str, default: Any) -> Any:
-        return self._given.get(env_key, default)
-
-
-class _Reader:
-    """Reads each setting once, and collects what is wrong instead of stopping at the first."""
-
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self.env = _Env(values)
-        self.problems: list[str] = []
+class _Reader(Environment):
+    """Reads each setting once."""
 
     def fields(self) -> dict[str, Any]:
         fields = self._accounts() | self._tokens() | self._keys() | self._mcp() | self._server() | self._flows()
@@ -413,13 +369,7 @@ class _Reader:
         fields["config_dir"] = self._config_dir()
         fields["database_url"] = self._database_url(fields["config_dir"])
         self._refuse_what_would_be_unsafe()
-        try:
-            self.env.seal()
-        except environs.EnvValidationError as error:
-            messages = error.error_messages
-            # environs types the messages as it types a field's; sealing always gives a mapping.
-            for name, texts in messages.items() if isinstance(messages, Mapping) else ():
-                self.problems.append(f"{name}: {' '.join(map(str, texts))} See docs/settings.md.")
+        self.seal()
         return fields
 
     def _config_dir(self) -> Path:
@@ -451,34 +401,34 @@ class _Reader:
     def _tokens(self) -> dict[str, Any]:
         env = self.env
         return {
-            "access_token_seconds": self._positive("LANGFLOW_ACCESS_TOKEN_EXPIRE_SECONDS", 3600),
-            "refresh_token_seconds": self._positive("LANGFLOW_REFRESH_TOKEN_EXPIRE_SECONDS", 604_800),
+            "access_token_seconds": self.positive("LANGFLOW_ACCESS_TOKEN_EXPIRE_SECONDS", 3600),
+            "refresh_token_seconds": self.positive("LANGFLOW_REFRESH_TOKEN_EXPIRE_SECONDS", 604_800),
             "access_cookie": self._cookie("ACCESS"),
             "refresh_cookie": self._cookie("REFRESH"),
             "cookie_domain": env.str("LANGFLOW_COOKIE_DOMAIN", None),
             "rate_limit_enabled": env.bool("LANGFLOW_RATE_LIMIT_ENABLED", True),
-            "rate_limit_per_minute": self._positive("LANGFLOW_RATE_LIMIT_PER_MINUTE", 5),
-            "account_failures": self._positive("KEYTURN_ACCOUNT_FAILURES", 50),
-            "account_seconds": self._positive("KEYTURN_ACCOUNT_FAILURES_SECONDS", 900),
-            "bad_keys_per_minute": self._positive("KEYTURN_BAD_KEYS_PER_MINUTE", 60),
-            "redis_url": self._url("KEYTURN_REDIS_URL", ("redis", "rediss", "unix"), "redis://127.0.0.1:6379/0"),
-            "login_limit_when_away": self._one_of("KEYTURN_LOGIN_LIMIT_WHEN_AWAY", "local", _WHEN_AWAY),
-            "request_limit_when_away": self._one_of("KEYTURN_REQUEST_LIMIT_WHEN_AWAY", "local", _WHEN_AWAY),
-            "run_limit_when_away": self._one_of("KEYTURN_RUN_LIMIT_WHEN_AWAY", "local", _WHEN_AWAY),
+            "rate_limit_per_minute": self.positive("LANGFLOW_RATE_LIMIT_PER_MINUTE", 5),
+            "account_failures": self.positive("KEYTURN_ACCOUNT_FAILURES", 50),
+            "account_seconds": self.positive("KEYTURN_ACCOUNT_FAILURES_SECONDS", 900),
+            "bad_keys_per_minute": self.positive("KEYTURN_BAD_KEYS_PER_MINUTE", 60),
+            "redis_url": self.url("KEYTURN_REDIS_URL", ("redis", "rediss", "unix"), "redis://127.0.0.1:6379/0"),
+            "login_limit_when_away": self.one_of("KEYTURN_LOGIN_LIMIT_WHEN_AWAY", "local", _WHEN_AWAY),
+            "request_limit_when_away": self.one_of("KEYTURN_REQUEST_LIMIT_WHEN_AWAY", "local", _WHEN_AWAY),
+            "run_limit_when_away": self.one_of("KEYTURN_RUN_LIMIT_WHEN_AWAY", "local", _WHEN_AWAY),
         }
 
     def _keys(self) -> dict[str, Any]:
         env = self.env
         return {
-            "key_max_days": self._positive("KEYTURN_KEY_MAX_DAYS", 36_500, 36_500)
+            "key_max_days": self.positive("KEYTURN_KEY_MAX_DAYS", 36_500, 36_500)
             if env.str("KEYTURN_KEY_MAX_DAYS", "")
             else None,
-            "key_warning_days": self._positive("KEYTURN_KEY_WARNING_DAYS", 14, 36_500),
-            "key_stale_days": self._positive("KEYTURN_KEY_STALE_DAYS", 90, 36_500),
-            "key_rotation_grace_seconds": self._positive(
+            "key_warning_days": self.positive("KEYTURN_KEY_WARNING_DAYS", 14, 36_500),
+            "key_stale_days": self.positive("KEYTURN_KEY_STALE_DAYS", 90, 36_500),
+            "key_rotation_grace_seconds": self.positive(
                 "KEYTURN_KEY_ROTATION_GRACE_SECONDS", 604_800, 36_500 * 86_400, least=0
             ),
-            "trusted_proxies": self._positive("KEYTURN_TRUSTED_PROXIES", 0, 10, least=0),
+            "trusted_proxies": self.positive("KEYTURN_TRUSTED_PROXIES", 0, 10, least=0),
             "bootstrap_file": env.path("KEYTURN_BOOTSTRAP_FILE", None),
             "track_key_usage": not env.bool("LANGFLOW_DISABLE_TRACK_APIKEY_USAGE", False),
         }
@@ -489,17 +439,10 @@ class _Reader:
             "mcp_require_api_key": env.bool("KEYTURN_MCP_REQUIRE_API_KEY", False),
             "mcp_server_enabled": env.bool("LANGFLOW_MCP_SERVER_ENABLED", True),
             "mcp_sse_enabled": env.bool("LANGFLOW_MCP_SSE_ENABLED", True),
-            "mcp_allowed_origins": self._origins("KEYTURN_MCP_ALLOWED_ORIGINS"),
-            "mcp_max_streams": self._positive("KEYTURN_MCP_MAX_STREAMS", 8),
-            "mcp_max_keyless_runs": self._positive("KEYTURN_MCP_MAX_KEYLESS_RUNS", 4),
+            "mcp_allowed_origins": self.origins("KEYTURN_MCP_ALLOWED_ORIGINS"),
+            "mcp_max_streams": self.positive("KEYTURN_MCP_MAX_STREAMS", 8),
+            "mcp_max_keyless_runs": self.positive("KEYTURN_MCP_MAX_KEYLESS_RUNS", 4),
         }
-
-    def _origins(self, name: str) -> tuple[str, ...]:
-        found = tuple(text.lower() for text in self._names(name))
-        for text in found:
-            if not re.fullmatch(r"https?://[^/?#@*\s]+", text):
-                self.problems.append(f"{name} names {text!r}: write an origin such as https://keyturn.example:8443")
-        return found
 
     def _cors_origins(self) -> tuple[str, ...]:
         """Origins as browsers write them: without a path, and without the port that goes without saying.
@@ -507,7 +450,7 @@ class _Reader:
         ``null`` is what every sandboxed page and every local file says of itself, so it names nobody.
         """
         name = "LANGFLOW_CORS_ORIGINS"
-        found = tuple(text.lower() for text in self._names(name))
+        found = tuple(text.lower() for text in self.names(name))
         for text in found:
             if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@*,\s]+", text):
                 self.problems.append(
@@ -536,35 +479,35 @@ class _Reader:
         host = env.str("LANGFLOW_HOST", "127.0.0.1")
         return {
             "host": "127.0.0.1" if host == "localhost" else host,
-            "port": self._positive("LANGFLOW_PORT", 7860, most=65_535),
-            "socket": self._socket("KEYTURN_SOCKET"),
-            "workers": self._positive("LANGFLOW_WORKERS", 1),
-            "threads": self._positive("KEYTURN_THREADS", 16),
-            "worker_timeout": self._positive("LANGFLOW_WORKER_TIMEOUT", 300),
-            "graceful_timeout": self._positive("KEYTURN_GRACEFUL_TIMEOUT", 30, 86_400),
+            "port": self.positive("LANGFLOW_PORT", 7860, most=65_535),
+            "socket": self.socket("KEYTURN_SOCKET"),
+            "workers": self.positive("LANGFLOW_WORKERS", 1),
+            "threads": self.positive("KEYTURN_THREADS", 16),
+            "worker_timeout": self.positive("LANGFLOW_WORKER_TIMEOUT", 300),
+            "graceful_timeout": self.positive("KEYTURN_GRACEFUL_TIMEOUT", 30, 86_400),
             "backend_only": env.bool("LANGFLOW_BACKEND_ONLY", False),
             "auto_saving": env.bool("LANGFLOW_AUTO_SAVING", True),
-            "auto_saving_interval": self._positive("LANGFLOW_AUTO_SAVING_INTERVAL", 5000),
+            "auto_saving_interval": self.positive("LANGFLOW_AUTO_SAVING_INTERVAL", 5000),
             "mcp_servers_locked": env.bool("LANGFLOW_MCP_SERVERS_LOCKED", False),
-            "mcp_base_url": self._public_url("LANGFLOW_MCP_BASE_URL"),
-            "log_level": self._one_of("LANGFLOW_LOG_LEVEL", "info", _LOG_LEVELS),
+            "mcp_base_url": self.public_url("LANGFLOW_MCP_BASE_URL"),
+            "log_level": self.one_of("LANGFLOW_LOG_LEVEL", "info", _LOG_LEVELS),
             "log_file": env.path("LANGFLOW_LOG_FILE", None),
-            "log_json": self._one_of("LANGFLOW_LOG_ENV", "default", _LOG_ENVIRONMENTS) != "default",
+            "log_json": self.one_of("LANGFLOW_LOG_ENV", "default", _LOG_ENVIRONMENTS) != "default",
             "request_log": env.bool("KEYTURN_REQUEST_LOG", True),
             "cors_origins": self._cors_origins(),
             "cors_allow_credentials": env.bool("LANGFLOW_CORS_ALLOW_CREDENTIALS", False),
-            "hsts_seconds": self._positive("KEYTURN_HSTS_SECONDS", 31_536_000, least=0),
+            "hsts_seconds": self.positive("KEYTURN_HSTS_SECONDS", 31_536_000, least=0),
             "metrics": self._metrics("KEYTURN_METRICS"),
-            "max_file_size_upload_mb": self._positive("LANGFLOW_MAX_FILE_SIZE_UPLOAD", 100),
-            "max_body_bytes": self._positive("KEYTURN_MAX_BODY_BYTES", 16 * 1024 * 1024),
+            "max_file_size_upload_mb": self.positive("LANGFLOW_MAX_FILE_SIZE_UPLOAD", 100),
+            "max_body_bytes": self.positive("KEYTURN_MAX_BODY_BYTES", 16 * 1024 * 1024),
             "auto_migrate": env.bool("KEYTURN_AUTO_MIGRATE", True),
-            "database_wait_seconds": self._positive("KEYTURN_DATABASE_WAIT_SECONDS", 30, 3600, least=0),
-            "database_statement_seconds": self._positive("KEYTURN_DATABASE_STATEMENT_SECONDS", 60, 86_400),
+            "database_wait_seconds": self.positive("KEYTURN_DATABASE_WAIT_SECONDS", 30, 3600, least=0),
+            "database_statement_seconds": self.positive("KEYTURN_DATABASE_STATEMENT_SECONDS", 60, 86_400),
         }
 
     def _flows(self) -> dict[str, Any]:
         env = self.env
-        extra = self._names("LANGFLOW_VARIABLES_TO_GET_FROM_ENVIRONMENT")
+        extra = self.names("LANGFLOW_VARIABLES_TO_GET_FROM_ENVIRONMENT")
         for name in extra:
             if RESERVED_VARIABLE_NAMES.match(name):
                 self.problems.append(
@@ -576,9 +519,9 @@ class _Reader:
             "variables_from_environment": tuple(dict.fromkeys((*VARIABLES_FROM_ENVIRONMENT, *extra))),
             "fallback_to_env_var": env.bool("LANGFLOW_FALLBACK_TO_ENV_VAR", False),
             "demo_flows": env.bool("KEYTURN_DEMO_FLOWS", False),
-            "tweaks_policy": self._one_of("LANGFLOW_TWEAKS_POLICY", "permissive", ("permissive", "declared", "off")),
+            "tweaks_policy": self.one_of("LANGFLOW_TWEAKS_POLICY", "permissive", ("permissive", "declared", "off")),
             "openai_base_url": env.str("KEYTURN_OPENAI_BASE_URL", "https://api.openai.com/v1"),
-            "model_base_urls": tuple(self._names("KEYTURN_MODEL_BASE_URLS")),
+            "model_base_urls": tuple(self.names("KEYTURN_MODEL_BASE_URLS")),
             "anthropic_base_url": env.str("KEYTURN_ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
             "google_base_url": env.str(
                 "KEYTURN_GOOGLE_BASE_URL", "https://generativelanguage.googleapis.com/v1beta/openai/"
@@ -588,60 +531,50 @@ class _Reader:
             "azure_openai_endpoint": env.str("KEYTURN_AZURE_OPENAI_ENDPOINT", None),
             "azure_openai_api_version": env.str("KEYTURN_AZURE_OPENAI_API_VERSION", "2024-10-21"),
             "default_model": self._default_model(),
-            "web_allowed_hosts": tuple(self._names("KEYTURN_WEB_ALLOWED_HOSTS")),
-            "web_max_bytes": self._positive("KEYTURN_WEB_MAX_BYTES", 10_000_000),
-            "web_timeout": float(self._positive("KEYTURN_WEB_TIMEOUT", 60)),
-            "service_urls": tuple(self._names("KEYTURN_SERVICE_URLS")),
-            "model_timeout": float(self._positive("KEYTURN_MODEL_TIMEOUT", 120)),
-            "run_timeout": float(self._positive("KEYTURN_RUN_TIMEOUT", 300)),
-            "max_nodes": self._positive("KEYTURN_MAX_NODES", 500),
-            "max_steps": self._positive("KEYTURN_MAX_STEPS", 1000),
-            "max_loop_items": self._positive("KEYTURN_MAX_LOOP_ITEMS", 1000),
-            "max_input_bytes": self._positive("KEYTURN_MAX_INPUT_BYTES", 1_000_000),
-            "max_output_bytes": self._positive("KEYTURN_MAX_OUTPUT_BYTES", 10_000_000),
-            "max_subflow_depth": self._positive("KEYTURN_MAX_SUBFLOW_DEPTH", 5),
-            "max_parallel_runs": self._positive("KEYTURN_MAX_PARALLEL_RUNS", 1000),
-            "heartbeat_seconds": float(self._positive("KEYTURN_HEARTBEAT_SECONDS", 15)),
+            "web_allowed_hosts": tuple(self.names("KEYTURN_WEB_ALLOWED_HOSTS")),
+            "web_max_bytes": self.positive("KEYTURN_WEB_MAX_BYTES", 10_000_000),
+            "web_timeout": float(self.positive("KEYTURN_WEB_TIMEOUT", 60)),
+            "service_urls": tuple(self.names("KEYTURN_SERVICE_URLS")),
+            "model_timeout": float(self.positive("KEYTURN_MODEL_TIMEOUT", 120)),
+            "run_timeout": float(self.positive("KEYTURN_RUN_TIMEOUT", 300)),
+            "max_nodes": self.positive("KEYTURN_MAX_NODES", 500),
+            "max_steps": self.positive("KEYTURN_MAX_STEPS", 1000),
+            "max_loop_items": self.positive("KEYTURN_MAX_LOOP_ITEMS", 1000),
+            "max_input_bytes": self.positive("KEYTURN_MAX_INPUT_BYTES", 1_000_000),
+            "max_output_bytes": self.positive("KEYTURN_MAX_OUTPUT_BYTES", 10_000_000),
+            "max_subflow_depth": self.positive("KEYTURN_MAX_SUBFLOW_DEPTH", 5),
+            "max_parallel_runs": self.positive("KEYTURN_MAX_PARALLEL_RUNS", 1000),
+            "heartbeat_seconds": float(self.positive("KEYTURN_HEARTBEAT_SECONDS", 15)),
         }
 
     def _jobs(self) -> dict[str, Any]:
         return {
-            "broker_url": self._url(
+            "broker_url": self.url(
                 "KEYTURN_BROKER_URL", ("amqp", "amqps", "redis", "rediss"), "amqp://127.0.0.1:5672//"
             ),
             "broker_queue": self.env.str("KEYTURN_BROKER_QUEUE", "keyturn"),
-            "job_concurrency": self._positive("KEYTURN_JOB_CONCURRENCY", 8, 1000),
-            "job_attempts": self._positive("KEYTURN_JOB_ATTEMPTS", 1, 100),
-            "job_lost_seconds": float(self._positive("KEYTURN_JOB_LOST_SECONDS", 30, 86_400)),
-            "job_retention_hours": self._positive("KEYTURN_JOB_RETENTION_HOURS", 24, 87_600),
-            "job_max_waiting": self._positive("KEYTURN_JOB_MAX_WAITING", 1000),
-            "job_max_result_bytes": self._positive("KEYTURN_JOB_MAX_RESULT_BYTES", 10_000_000),
+            "job_concurrency": self.positive("KEYTURN_JOB_CONCURRENCY", 8, 1000),
+            "job_attempts": self.positive("KEYTURN_JOB_ATTEMPTS", 1, 100),
+            "job_lost_seconds": float(self.positive("KEYTURN_JOB_LOST_SECONDS", 30, 86_400)),
+            "job_retention_hours": self.positive("KEYTURN_JOB_RETENTION_HOURS", 24, 87_600),
+            "job_max_waiting": self.positive("KEYTURN_JOB_MAX_WAITING", 1000),
+            "job_max_result_bytes": self.positive("KEYTURN_JOB_MAX_RESULT_BYTES", 10_000_000),
         }
 
     def _lfx(self) -> dict[str, Any]:
         env = self.env
         python = env.path("KEYTURN_LFX_PYTHON", None)
         return {
-            "flow_engine": self._one_of("LANGFLOW_FLOW_ENGINE", "auto", ("auto", "embedded", "lfx")),
+            "flow_engine": self.one_of("LANGFLOW_FLOW_ENGINE", "auto", ("auto", "embedded", "lfx")),
             # Not resolved: an environment's interpreter is a link, and the link is what finds the environment.
             "lfx_python": python.expanduser().absolute() if python is not None else None,
             "lfx_user": env.str("KEYTURN_LFX_USER", "nobody"),
-            "lfx_ports": self._ports("KEYTURN_LFX_PORTS"),
-            "lfx_memory_mb": self._positive("KEYTURN_LFX_MEMORY_MB", 1024, 1_000_000, least=64),
-            "lfx_max_runs": self._positive("KEYTURN_LFX_MAX_RUNS", 4, 1000),
-            "lfx_max_output_bytes": self._positive("KEYTURN_LFX_MAX_OUTPUT_BYTES", 20_000_000),
+            "lfx_ports": self.ports("KEYTURN_LFX_PORTS"),
+            "lfx_memory_mb": self.positive("KEYTURN_LFX_MEMORY_MB", 1024, 1_000_000, least=64),
+            "lfx_max_runs": self.positive("KEYTURN_LFX_MAX_RUNS", 4, 1000),
+            "lfx_max_output_bytes": self.positive("KEYTURN_LFX_MAX_OUTPUT_BYTES", 20_000_000),
             "allow_custom_components": env.bool("LANGFLOW_ALLOW_CUSTOM_COMPONENTS", False),
         }
-
-    def _ports(self, name: str) -> tuple[int, ...] | None:
-        """Numbers of ports; ``all`` is None."""
-        texts = self._names(name)
-        if texts == ["all"]:
-            return None
-        if not all(text.isdecimal() and 1 <= int(text) <= 65_535 for text in texts):
-            self.problems.append(f"{name} is a list of TCP ports such as 443,80, or all; leave it empty for none")
-            return ()
-        return tuple(map(int, texts))
 
     def _default_model(self) -> str | None:
         """``Provider/model`` for nodes that name none."""
@@ -664,53 +597,11 @@ class _Reader:
                 "with `langflow api-key`"
             )
 
-    def _positive(self, name: str, default: int, most: int = 2**53, *, least: int = 1) -> int:
-        value: int | None = self.env.int(name, default)
-        if value is not None and not least <= value <= most:
-            self.problems.append(f"{name} is {value}: it must be a whole number from {least} to {most}")
-        return value if value is not None else default
-
-    def _one_of(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
-        value: str = self.env.str(name, default).lower()
-        if value not in allowed:
-            self.problems.append(f"{name} is {value!r}: it must be one of {', '.join(allowed)}")
-        return value
-
-    def _socket(self, name: str) -> Path | None:
-        path: Path | None = self.env.path(name, None)
-        if path is None:
-            return None
-        path = path.expanduser().absolute()
-        if len(os.fsencode(path)) > _LONGEST_SOCKET:
-            self.problems.append(f"{name} has more than {_LONGEST_SOCKET} bytes: choose a shorter path")
-        return path
-
-    def _public_url(self, name: str) -> str:
-        """An address that everybody is told, so it must hold no password; empty: none."""
-        text: str = self.env.str(name, "").strip().rstrip("/")
-        if text and not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#@\s]*)?", text):
-            self.problems.append(f"{name} is no address such as https://keyturn.example (without a name or password)")
-        return text
-
-    def _names(self, name: str) -> list[str]:
-        """A list, written with commas or as JSON, as Langflow accepts both."""
-        text: str = self.env.str(name, "").strip()
-        if text.startswith("["):
-            try:
-                found = json.loads(text)
-            except ValueError:
-                found = None
-            if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
-                self.problems.append(f"{name} is not a JSON list of names: write NAME1,NAME2 instead")
-                return []
-            return found
-        return [part.strip() for part in text.split(",") if part.strip()]
-
     def _cookie(self, kind: str) -> CookieSettings:
         return CookieSettings(
             http_only=self.env.bool(f"LANGFLOW_{kind}_HTTPONLY", True),
             secure=self.env.bool(f"LANGFLOW_{kind}_SECURE", False),
-            same_site=self._one_of(f"LANGFLOW_{kind}_SAME_SITE", "lax", _SAME_SITE),
+            same_site=self.one_of(f"LANGFLOW_{kind}_SAME_SITE", "lax", _SAME_SITE),
         )
 
     def _secret(self, name: str) -> str:
@@ -721,7 +612,7 @@ class _Reader:
 
     def _previous_secrets(self) -> tuple[str, ...]:
         name = "KEYTURN_PREVIOUS_SECRET_KEYS"
-        values = self._names(name)
+        values = self.names(name)
         for value in values:
             self._judge_secret(name, value)
         return tuple(values)
@@ -734,13 +625,6 @@ class _Reader:
             )
         elif len(set(value)) < 8:
             self.problems.append(f"{name} can be guessed: make one with `openssl rand -hex 32`")
-
-    def _url(self, name: str, schemes: tuple[str, ...], example: str) -> str:
-        text: str = self.env.str(name, "")
-        if text and not text.startswith(tuple(f"{scheme}://" for scheme in schemes)):
-            # The text may hold a password, so it is not repeated.
-            self.problems.append(f"{name} is not a URL such as {example}")
-        return text
 
     def _version(self) -> str:
         value: str = self.env.str("LANGFLOW_VERSION", NEWEST_LANGFLOW)
@@ -775,7 +659,7 @@ def _known_names() -> frozenset[str]:
     reader = _Reader({})
     asked: set[str] = set()
 
-    class Recorder(_Env):
+    class Recorder(Env):
         def _get_value(self, env_key: str, default: Any) -> Any:
             asked.add(env_key)
             return default

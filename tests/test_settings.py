@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import KNOWN_NAMES, Settings, SettingsError, is_loopback
+from service.environment import SettingsError
+from service.settings import KNOWN_NAMES, Settings, is_loopback
 
 GOOD_SECRET = "0123456789abcdef0123456789abcdef"
 Read = Callable[..., Settings]

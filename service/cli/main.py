@@ -18,7 +18,7 @@ from service.cli.run import run
 from service.cli.superuser import superuser
 from service.cli.worker import worker
 from service.domain.errors import DomainError
-from service.settings import SettingsError
+from service.environment import SettingsError
 
 _MANUAL = """Serve Langflow flows behind API keys.
 

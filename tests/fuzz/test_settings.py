@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.settings import KNOWN_NAMES, Settings, SettingsError
+from service.environment import SettingsError
+from service.settings import KNOWN_NAMES, Settings
 from tests.fuzz.strategies import SOUND_TEXT
 
 #: Their values are never repeated.
