@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from service.domain import flows, key_text, keys, users, variables
 from service.domain.audit import BOOT, Actor
-from service.domain.errors import DomainError, Locked
+from service.domain.errors import DomainError, Invalid, Locked
 from service.domain.keys import KeyRules, NewKey, StoredKey
 from service.domain.permissions import Rate, rights_from
 from service.domain.ports import PasswordHasher, Vault
@@ -181,11 +181,15 @@ def _flows(work: _Work, table: Table) -> None:
             raise DeclarationError(f"{table.where}: {file.name} is not JSON") from None
         if not isinstance(body, dict) or not isinstance(body.get("name"), str):
             raise DeclarationError(f"{table.where}: {file.name} is not an exported flow: it has no name")
-        _flow(work, owner, body)
+        try:
+            _flow(work, owner, body)
+        except Invalid as error:
+            raise DeclarationError(f"{table.where}: {file.name}: {error.in_words()}") from None
 
 
 def _flow(work: _Work, owner: User, body: dict[str, Any]) -> None:
     given = {name: body[name] for name in flows.EDITABLE if body.get(name) is not None}
+    flows.check(given)
     flow_id = _uuid(body.get("id"))
     known = or_(Flow.id == flow_id, Flow.endpoint_name == given.get("endpoint_name"), Flow.name == given["name"])
     flow = work.session.scalar(select(Flow).where(Flow.user_id == owner.id, known).order_by(Flow.id != flow_id))

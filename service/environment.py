@@ -141,7 +141,7 @@ class Environment:
         texts = self.names(name)
         if texts == ["all"]:
             return None
-        if not all(text.isdecimal() and 1 <= int(text) <= 65_535 for text in texts):
+        if not all(re.fullmatch(r"[0-9]{1,5}", text) and 1 <= int(text) <= 65_535 for text in texts):
             self.problems.append(f"{name} is a list of TCP ports such as 443,80, or all; leave it empty for none")
             return ()
         return tuple(map(int, texts))

@@ -176,6 +176,35 @@ def test_a_mistake_stops_the_start_with_one_line_that_names_it(
     assert 'in clear"' not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("data", 5, "data: Input should be a valid dictionary"),
+        ("data", {"nodes": []}, "data: Value error, Flow must have edges"),
+        ("endpoint_name", 5, "endpoint_name: Input should be a valid string"),
+        ("endpoint_name", "a b", "endpoint_name: Value error"),
+        ("description", ["a"], "description: Input should be a valid string"),
+        ("description", "a\x00", "description: Input should be a valid string"),
+        ("icon", "a" * 256, "icon: String should have at most 255 characters"),
+        ("icon", "\ud800", "icon: Input should be a valid string"),
+        ("tags", [1], "tags: Input should be a valid string"),
+        ("tags", "a", "tags: Input should be a valid list"),
+        ("locked", "yes", "locked: Input should be a valid boolean"),
+        ("name", " ", "name: String should have at least 1 character"),
+    ],
+)
+@pytest.mark.parametrize("name", ["declared", "new"])
+def test_a_flow_that_no_database_should_hold_stops_the_start_with_its_file_and_its_field(
+    start: Callable[..., Flask], tmp_path: Path, name: str, field: str, value: object, says: str
+) -> None:
+    start()
+    exported = {"name": name, "data": flows.echo(), field: value}
+    (tmp_path / "flows" / "declared.json").write_text(json.dumps(exported))
+    with pytest.raises(BootError) as caught:
+        start()
+    assert f"declared.json: {says}" in str(caught.value)
+
+
 def test_a_key_of_somebody_else_is_not_taken_over(start: Callable[..., Flask]) -> None:
     start()
     with pytest.raises(BootError, match="belongs to another user"):

@@ -17,7 +17,7 @@ from service.cli.quickstart import quickstart
 from service.cli.run import run
 from service.cli.superuser import superuser
 from service.cli.worker import worker
-from service.domain.errors import DomainError
+from service.domain.errors import DomainError, Invalid
 from service.environment import SettingsError
 
 _MANUAL = """Serve Langflow flows behind API keys.
@@ -48,7 +48,7 @@ class _Group(click.Group):
             click.echo(f"keyturn: {error}", err=True)
             sys.exit(3)
         except DomainError as error:
-            click.echo(f"keyturn: {error}", err=True)
+            click.echo(f"keyturn: {error.in_words() if isinstance(error, Invalid) else error}", err=True)
             sys.exit(1)
 
 

@@ -142,6 +142,10 @@ class Invalid(DomainError):
         self.problems: Sequence[Problem] = tuple(problems)
         super().__init__("; ".join(p.text for p in self.problems))
 
+    def in_words(self) -> str:
+        """Each problem with the name of its field, for whoever has no form before them."""
+        return "; ".join(f"{'.'.join(map(str, p.loc[1:])) or 'body'}: {p.text}" for p in self.problems)
+
     @classmethod
     def field(cls, text: str, *loc: str | int, kind: str = "value_error") -> Invalid:
         return cls([Problem(loc, kind, text)])

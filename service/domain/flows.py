@@ -16,6 +16,7 @@ from service.domain import projects
 from service.domain.depth import is_deeper
 from service.domain.errors import Conflict, DomainError, Invalid, Locked, NotFound, PreconditionFailed
 from service.domain.names import numbered, sounds_secret
+from service.storage.base import is_storable
 from service.storage.flows import Flow
 from service.storage.users import User
 
@@ -32,6 +33,9 @@ EDITABLE = (
     "webhook", "locked", "mcp_enabled", "action_name", "action_description", "access_type",
 )  # fmt: skip
 _ENDPOINT_NAME = re.compile(r"[A-Za-z0-9_-]+")
+#: Of a description.
+MOST_CHARACTERS = 100_000
+_SHAPES = {str: "string", bool: "boolean", dict: "dictionary", list: "list"}
 
 
 def create(session: Session, user_id: uuid.UUID, new: Mapping[str, Any], now: datetime,
@@ -222,11 +226,14 @@ def several(session: Session, user_id: uuid.UUID, flow_ids: Sequence[uuid.UUID])
 
 
 def check(fields: Mapping[str, Any]) -> None:
-    """Check what marshmallow cannot: the shape of the graph and of the endpoint name.
+    """Check each field: a schema has seen what came over HTTP, and nobody what stands in a file.
 
     Raises:
         Invalid: names the field, in Langflow's words.
     """
+    for field, value in fields.items():
+        if value is not None:
+            _check_shape(field, value)
     name = fields.get("name")
     if name is not None and not name.strip():
         raise Invalid.field("String should have at least 1 character", "body", "name", kind="string_too_short")
@@ -246,6 +253,18 @@ def check(fields: Mapping[str, Any]) -> None:
     access = fields.get("access_type")
     if access is not None and access not in {PRIVATE, PUBLIC}:
         raise Invalid.field("Input should be 'PRIVATE' or 'PUBLIC'", "body", "access_type", kind="enum")
+
+
+def _check_shape(field: str, value: object) -> None:
+    kind = Flow.__table__.c[field].type
+    shape = {"data": dict, "tags": list}.get(field, kind.python_type)
+    if not isinstance(value, shape):
+        name = _SHAPES[shape]
+        raise Invalid.field(f"Input should be a valid {name}", "body", field, kind=f"{name}_type")
+    for text in value if isinstance(value, list) else [value] if isinstance(value, str) else []:
+        if not isinstance(text, str) or not is_storable(text):
+            raise Invalid.field("Input should be a valid string", "body", field, kind="string_type")
+        Invalid.if_longer(text, getattr(kind, "length", None) or MOST_CHARACTERS, "body", field)
 
 
 def _mine(user_id: uuid.UUID) -> Select[Any]:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from service.domain.errors import Invalid, NotFound, Rejected
 from service.domain.ports import MessageRow, MessageSink, StoredMessage
+from service.storage.base import is_storable
 from service.storage.messages import StoredChatMessage as Row
 
 #: Langflow's page of a history, and the largest one that it gives.
@@ -119,15 +120,10 @@ def _fitting(text: str, most: int) -> str:
 
 
 def _storable(text: str) -> str:
-    """A model may write what PostgreSQL cannot hold: NUL, or half of a surrogate pair."""
-    if text.isascii() and "\x00" not in text:
+    """A model may write what no database can hold."""
+    if is_storable(text):
         return text
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
-
-
-def _can_be_stored(text: str) -> bool:
-    """Asking PostgreSQL for what it cannot hold is an error, so nobody asks."""
-    return text == _storable(text)
 
 
 def _message_of(row: Row) -> StoredMessage:
@@ -160,7 +156,7 @@ def list_of(session: Session, user_id: uuid.UUID, *, flow_id: uuid.UUID | None =
     """
     if order_by not in _ORDERS:
         raise Rejected(f"Invalid order_by field: {order_by}")
-    if not all(map(_can_be_stored, (session_id, sender, sender_name))):
+    if not all(map(is_storable, (session_id, sender, sender_name))):
         return []
     query = _mine(user_id)
     if flow_id is not None:
@@ -208,10 +204,10 @@ def rename_session(session: Session, user_id: uuid.UUID, old: str, new: str) -> 
     if not new:
         raise Invalid.field("String should have at least 1 character", "query", "new_session_id")
     Invalid.if_longer(new, 1000, "query", "new_session_id")
-    if not _can_be_stored(new):
+    if not is_storable(new):
         raise Invalid.field("Value error, the text cannot be stored", "query", "new_session_id", kind="value_error")
     mine = select(Row.id).where(Row.user_id == user_id, Row.session_id == old)
-    ids = list(session.scalars(mine)) if _can_be_stored(old) else []
+    ids = list(session.scalars(mine)) if is_storable(old) else []
     if not ids:
         raise NotFound("No messages found with the given session ID")
     session.execute(update(Row).where(Row.user_id == user_id, Row.session_id == old).values(session_id=new))
@@ -232,7 +228,7 @@ def remove_sessions(session: Session, user_id: uuid.UUID, names: Iterable[str]) 
     wanted = list(dict.fromkeys(names))
     if len(wanted) > MOST_SESSIONS:
         raise Rejected(f"At most {MOST_SESSIONS} sessions can be deleted at once.")
-    mine = Row.user_id == user_id, Row.session_id.in_([name for name in wanted if _can_be_stored(name)])
+    mine = Row.user_id == user_id, Row.session_id.in_([name for name in wanted if is_storable(name)])
     count = session.scalar(select(func.count(Row.session_id.distinct())).where(*mine)) or 0
     session.execute(delete(Row).where(*mine))
     return count

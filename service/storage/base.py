@@ -41,6 +41,13 @@ class Identified:
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
 
 
+def is_storable(text: str) -> bool:
+    """Say whether every database can hold a text: PostgreSQL takes no NUL, and nobody half of a surrogate pair."""
+    if text.isascii():
+        return "\x00" not in text
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def utc_now() -> datetime:
     """Return this instant, with its zone."""
     return datetime.now(UTC)

@@ -235,7 +235,10 @@ class TestFlows:
         assert command("flows", "delete", "from a file").exit_code == 0
         assert command("flows", "download", "from-a-file").exit_code == 1
 
-    @pytest.mark.parametrize("text", ["no json", "[]", "{}", '{"flows": [1]}', '{"flows": {}}'])
+    @pytest.mark.parametrize(
+        "text",
+        ["no json", "[]", "{}", '{"flows": [1]}', '{"flows": {}}', '{"name": 5}', '{"name": "x", "data": 5}'],
+    )
     def test_a_file_that_is_no_flow_is_refused_in_one_line(
         self, api: Api, command: Command, tmp_path: Path, text: str
     ) -> None:

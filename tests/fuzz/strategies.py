@@ -80,7 +80,9 @@ def _mutate(graph: Any, path: tuple[Any, ...], draw: st.DrawFn) -> None:
         except (LookupError, TypeError):
             return  # an earlier change took it away
     act, key = draw(st.sampled_from(["replace", "odd", "remove", "double"])), path[-1]
-    if not (isinstance(above, dict) and key in above) and not (isinstance(above, list) and key < len(above)):
+    try:
+        above[key]
+    except (LookupError, TypeError):
         return
     if act == "remove":
         del above[key]

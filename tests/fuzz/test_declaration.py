@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
@@ -38,6 +38,7 @@ FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
 }  # fmt: skip
 WRONG = st.integers() | st.booleans() | st.lists(st.integers(), max_size=2) | SOUND_TEXT
 OTHER_FLOWS: list[Any] = [{"name": "a"}, {"name": "b", "data": 5}, {"name": "c", "data": {"nodes": 1}}]
+_WITH_FLOWS = {"flows": [{"user": "administrator", "folder": "flows"}]}
 
 
 @st.composite
@@ -84,6 +85,7 @@ def applied(make_lasting: Callable[..., Flask], tmp_path_factory: pytest.TempPat
 
 
 @given(documents())
+@example(document=_WITH_FLOWS)
 @settings(suppress_health_check=[HealthCheck.too_slow])
 def test_any_declaration_is_applied_or_refused_in_one_line(applied: Callable[[str], None], document: Any) -> None:
     text = written(document)

@@ -57,6 +57,7 @@ def _with_canaries(environ: dict[str, str]) -> dict[str, str]:
 @example({"LANGFLOW_DATABASE_URL": "postgresql://u:canary-pass@h:port/db"})
 @example({"LANGFLOW_CONFIG_DIR": "~nobody-of-this-name/x"})
 @example({"KEYTURN_MAX_NODES": "9" * 5000})
+@example({"KEYTURN_LFX_PORTS": "9" * 5000})
 def test_any_environment_makes_settings_or_is_refused_in_lines(environ: dict[str, str]) -> None:
     try:
         settings = Settings.from_env(environ)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from service.domain.flows import PRIVATE, PUBLIC
+from service.domain.flows import MOST_CHARACTERS, PRIVATE, PUBLIC
 from service.domain.names import NAME_LENGTH
 from service.http.schemas.fields import Flag, Instant, Text, WireSchema
 
@@ -96,7 +96,7 @@ class FlowChangesSchema(WireSchema):
     """Part of a flow; what is absent stays. Owner, id and times are not among the fields on purpose."""
 
     name = Text(longest=NAME_LENGTH, metadata=_NAME)
-    description = Text(allow_none=True, longest=100_000)
+    description = Text(allow_none=True, longest=MOST_CHARACTERS)
     data = fields.Dict(allow_none=True, metadata=_GRAPH)
     endpoint_name = Text(allow_none=True, longest=NAME_LENGTH, metadata={"pattern": "^[A-Za-z0-9_-]*$"})
     folder_id = fields.UUID(allow_none=True)
@@ -109,7 +109,7 @@ class FlowChangesSchema(WireSchema):
     locked = Flag()
     mcp_enabled = Flag()
     action_name = Text(allow_none=True, longest=NAME_LENGTH)
-    action_description = Text(allow_none=True, longest=100_000)
+    action_description = Text(allow_none=True, longest=MOST_CHARACTERS)
     access_type = Text(metadata=_ACCESS)
 
 
