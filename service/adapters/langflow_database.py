@@ -233,7 +233,10 @@ def _instant(value: object) -> datetime | None:
     if value is None:
         return None
     instant = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    try:
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the first or the last day of all, in a zone where it is another one") from None
 
 
 def _json(value: object) -> Any:

@@ -163,6 +163,6 @@ def _id(value: object) -> str:
 def _time(value: object) -> datetime:
     try:
         told = datetime.fromisoformat(_text(value).removesuffix(" UTC"))
-    except ValueError:
+        return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
+    except (ValueError, OverflowError):
         return datetime.now(UTC)
-    return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)

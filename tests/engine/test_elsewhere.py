@@ -196,10 +196,11 @@ def test_what_it_lacks_is_told_before_it_runs(run: Callable[..., list[Event]], s
     assert stranger.orders == []
 
 
+@pytest.mark.parametrize("time", ["yesterday", "0001-01-01 00:00:00+14:00"])
 def test_messages_go_into_the_history_with_times_and_ids_of_their_own(
-    run: Callable[..., list[Event]], stranger: Stranger
+    run: Callable[..., list[Event]], stranger: Stranger, time: str
 ) -> None:
-    odd = {"id": "no-uuid", "text": "hello", "sender": "User", "timestamp": "yesterday", "files": [1, "a"]}
+    odd = {"id": "no-uuid", "text": "hello", "sender": "User", "timestamp": time, "files": [1, "a"]}
     stranger.says = [{"store": odd}, END]
     history = Memory()
     run(strange(), context=RunContext(history))

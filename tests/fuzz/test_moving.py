@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import make_url
 from sqlalchemy.orm import Session
@@ -88,6 +88,7 @@ CHANGES = st.lists(st.tuples(st.sampled_from(TABLES), PART, PART, st.sampled_fro
 
 @FEW
 @given(st.sampled_from(NAMES), CHANGES)
+@example(NAMES[0], [("variable", 0.5, 0.0, "0001-01-01T00:00:00+14:00")])
 def test_a_database_with_odd_cells_is_moved_or_refused(
     moved: Callable[..., None], name: str, changes: list[tuple[str, float, float, Any]]
 ) -> None:
