@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, case, func, literal_column, select
 from sqlalchemy.orm import Session
 
 from service.domain import keys
 from service.storage.flows import Flow
 from service.storage.keys import ApiKey, KeyUsage
 from service.storage.runs import RunRow
+from service.storage.types import UtcDay
 
 MOST_DAYS = 366
+#: Keys and flows that a report names.
+MOST_LINES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ def report(session: Session, owner_id: uuid.UUID, key_id: uuid.UUID, days: int,
 
 @dataclass(slots=True)
 class Line:
-    """What one day, key or flow comes to. Times are milliseconds, tokens None where no provider told."""
+    """What one day, key or flow comes to. Times are milliseconds that so many percent of the runs stayed within."""
 
     name: str
     requests: int = 0
@@ -61,22 +65,11 @@ class Line:
     refused: int = 0
     runs: int = 0
     failed: int = 0
+    #: None: no provider told.
     tokens: int | None = None
-    _times: list[int] = field(default_factory=list, repr=False)
-
-    def add(self, duration: int, outcome: str, tokens: int | None) -> None:
-        """Count one run."""
-        self.runs += 1
-        self.failed += outcome == "failed"
-        self._times.append(duration)
-        if tokens is not None:
-            self.tokens = (self.tokens or 0) + tokens
-
-    def time(self, percent: int) -> int | None:
-        """The run time that so many percent of the runs stayed within (nearest rank); None: no run."""
-        if not self._times:
-            return None
-        return sorted(self._times)[max(0, math.ceil(len(self._times) * percent / 100) - 1)]
+    #: Nearest rank; None: no run.
+    p50: int | None = None
+    p95: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +83,7 @@ class Report:
 
 
 def of_owner(session: Session, owner_id: uuid.UUID, days: int, now: datetime) -> Report:
-    """Return what a user's keys and flows did.
+    """Return what a user's keys and flows did; the database adds up, however many runs there were.
 
     Args:
         session: to read from.
@@ -99,12 +92,15 @@ def of_owner(session: Session, owner_id: uuid.UUID, days: int, now: datetime) ->
         now: what today is.
     """
     first = now.date() - timedelta(days=days - 1)
+    mine = and_(
+        RunRow.user_id == owner_id, RunRow.started_at >= datetime.combine(first, datetime.min.time(), now.tzinfo)
+    )
     total = Line("All")
-    by_day = {(first + timedelta(days=number)): Line(str(first + timedelta(days=number))) for number in range(days)}
-    rows = session.execute(select(ApiKey.id, ApiKey.name).where(ApiKey.user_id == owner_id))
-    by_key: dict[uuid.UUID | None, Line] = {row.id: Line(row.name or "without a name") for row in rows}
-    flow_names = session.execute(select(Flow.id, Flow.name).where(Flow.user_id == owner_id))
-    by_flow = {row.id: Line(row.name) for row in flow_names}
+    by_day = {text: Line(text) for text in (str(first + timedelta(days=number)) for number in range(days))}
+    names = session.execute(select(ApiKey.id, ApiKey.name).where(ApiKey.user_id == owner_id))
+    by_key: dict[uuid.UUID | None, Line] = {row.id: Line(row.name or "without a name") for row in names}
+    names = session.execute(select(Flow.id, Flow.name).where(Flow.user_id == owner_id))
+    by_flow: dict[uuid.UUID | None, Line] = {row.id: Line(row.name) for row in names}
     answers = (
         select(KeyUsage.key_id, KeyUsage.day, KeyUsage.status, func.sum(KeyUsage.count).label("times"))
         .join(ApiKey, ApiKey.id == KeyUsage.key_id)
@@ -113,22 +109,51 @@ def of_owner(session: Session, owner_id: uuid.UUID, days: int, now: datetime) ->
     )
     for one in session.execute(answers):
         # A key that was made meanwhile is in no list yet.
-        for line in filter(None, (total, by_day.get(one.day), by_key.get(one.key_id))):
+        for line in filter(None, (total, by_day.get(str(one.day)), by_key.get(one.key_id))):
             line.requests += int(one.times)
             line.refused += int(one.times) if one.status >= 400 else 0
-    since = datetime.combine(first, datetime.min.time(), now.tzinfo)
-    runs = select(RunRow.flow_id, RunRow.key_id, RunRow.started_at, RunRow.duration, RunRow.outcome,
-                  (RunRow.input_tokens + RunRow.output_tokens).label("tokens"))  # fmt: skip
-    for run in session.execute(runs.where(RunRow.user_id == owner_id, RunRow.started_at >= since)):
-        if run.key_id not in by_key:
-            by_key[run.key_id] = Line("deleted key" if run.key_id else "playground")
-        day, flow = by_day.get(run.started_at.date()), by_flow.get(run.flow_id)
-        for line in filter(None, (total, day, by_key[run.key_id], flow)):
-            line.add(run.duration, run.outcome, run.tokens)
-    busy = [sorted((line for line in lines if line.requests or line.runs), key=_busiest, reverse=True)
-            for lines in (by_key.values(), by_flow.values())]  # fmt: skip
-    return Report(total, list(by_day.values()), *busy)
+    for _, run in _runs(session, mine, literal_column("1")):
+        _add(total, run)
+    for day, run in _runs(session, mine, UtcDay(RunRow.started_at)):
+        if day in by_day:
+            _add(by_day[day], run)
+    for key_id, run in _runs(session, mine, RunRow.key_id):
+        _add(by_key.setdefault(key_id, Line("deleted key" if key_id else "playground")), run)
+    for flow_id, run in _runs(session, mine, RunRow.flow_id):
+        if flow_id in by_flow:
+            _add(by_flow[flow_id], run)
+    return Report(total, list(by_day.values()), _busiest(by_key.values()), _busiest(by_flow.values()))
 
 
-def _busiest(line: Line) -> int:
+def _runs(session: Session, mine: ColumnElement[bool], by: Any) -> Iterator[tuple[Any, Any]]:
+    """The runs by a column: each of its values, and what they come to."""
+    tokens = RunRow.input_tokens + RunRow.output_tokens
+    place = func.row_number().over(partition_by=by, order_by=RunRow.duration)
+    runs = func.count().over(partition_by=by)
+    one = select(
+        by.label("of"), RunRow.duration, RunRow.outcome, tokens.label("tokens"), place.label("place"),
+        runs.label("runs"),
+    ).where(mine).subquery()  # fmt: skip
+    first, second = (
+        func.max(case((one.c.place == (one.c.runs * percent + 99) // 100, one.c.duration))) for percent in (50, 95)
+    )
+    failed = func.sum(case((one.c.outcome == "failed", 1), else_=0))
+    query = select(
+        one.c.of, one.c.runs, failed.label("failed"), func.sum(one.c.tokens).label("tokens"), first.label("p50"),
+        second.label("p95"),
+    ).group_by(one.c.of, one.c.runs)  # fmt: skip
+    for row in session.execute(query):
+        yield row.of, row
+
+
+def _add(line: Line, runs: Any) -> None:
+    line.runs, line.failed, line.p50, line.p95 = runs.runs, int(runs.failed), runs.p50, runs.p95
+    line.tokens = None if runs.tokens is None else int(runs.tokens)
+
+
+def _busiest(lines: Iterable[Line]) -> list[Line]:
+    return sorted((line for line in lines if line.requests or line.runs), key=_uses, reverse=True)[:MOST_LINES]
+
+
+def _uses(line: Line) -> int:
     return line.requests + line.runs

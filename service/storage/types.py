@@ -8,8 +8,11 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Uuid
+from sqlalchemy import JSON, DateTime, String, Uuid
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 
@@ -76,3 +79,20 @@ def _list_of(text: str) -> list[str]:
 @lru_cache(maxsize=1024)
 def _loaded(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text))
+
+
+class UtcDay(FunctionElement[str]):
+    """The day of an instant's column in UTC, as ``2026-11-27``."""
+
+    type = String()
+    inherit_cache = True
+
+
+@compiles(UtcDay, "sqlite")
+def _day_of_text(element: UtcDay, compiler: SQLCompiler, **rest: Any) -> str:
+    return f"substr({compiler.process(element.clauses, **rest)}, 1, 10)"
+
+
+@compiles(UtcDay, "postgresql")
+def _day_of_instant(element: UtcDay, compiler: SQLCompiler, **rest: Any) -> str:
+    return f"to_char({compiler.process(element.clauses, **rest)} AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
