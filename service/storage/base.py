@@ -43,9 +43,13 @@ class Identified:
 
 def is_storable(text: str) -> bool:
     """Say whether every database can hold a text: PostgreSQL takes no NUL, and nobody half of a surrogate pair."""
-    if text.isascii():
-        return "\x00" not in text
-    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    if "\x00" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def utc_now() -> datetime:
