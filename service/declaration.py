@@ -188,7 +188,7 @@ def _flows(work: _Work, table: Table) -> None:
 
 
 def _flow(work: _Work, owner: User, body: dict[str, Any]) -> None:
-    given = {name: body[name] for name in flows.EDITABLE if body.get(name) is not None}
+    given = flows.fields_of(body)
     flows.check(given)
     flow_id = _uuid(body.get("id"))
     known = or_(Flow.id == flow_id, Flow.endpoint_name == given.get("endpoint_name"), Flow.name == given["name"])

@@ -38,6 +38,11 @@ MOST_CHARACTERS = 100_000
 _SHAPES = {str: "string", bool: "boolean", dict: "dictionary", list: "list"}
 
 
+def fields_of(exported: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an exported flow is stored; null is how exports write that nothing was chosen."""
+    return {name: exported[name] for name in EDITABLE if exported.get(name) is not None}
+
+
 def create(session: Session, user_id: uuid.UUID, new: Mapping[str, Any], now: datetime,
            flow_id: uuid.UUID | None = None) -> Flow:  # fmt: skip
     """Store a flow; a taken name or endpoint name gets a number, as in Langflow.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -112,21 +112,21 @@ def of_owner(session: Session, owner_id: uuid.UUID, days: int, now: datetime) ->
         for line in filter(None, (total, by_day.get(str(one.day)), by_key.get(one.key_id))):
             line.requests += int(one.times)
             line.refused += int(one.times) if one.status >= 400 else 0
-    for _, run in _runs(session, mine, literal_column("1")):
-        _add(total, run)
-    for day, run in _runs(session, mine, UtcDay(RunRow.started_at)):
-        if day in by_day:
-            _add(by_day[day], run)
-    for key_id, run in _runs(session, mine, RunRow.key_id):
-        _add(by_key.setdefault(key_id, Line("deleted key" if key_id else "playground")), run)
-    for flow_id, run in _runs(session, mine, RunRow.flow_id):
-        if flow_id in by_flow:
-            _add(by_flow[flow_id], run)
+    for runs in _runs(session, mine, literal_column("1")):
+        _add(total, runs)
+    for runs in _runs(session, mine, UtcDay(RunRow.started_at)):
+        if runs.of in by_day:
+            _add(by_day[runs.of], runs)
+    for runs in _runs(session, mine, RunRow.key_id):
+        _add(by_key.setdefault(runs.of, Line("deleted key" if runs.of else "playground")), runs)
+    for runs in _runs(session, mine, RunRow.flow_id):
+        if runs.of in by_flow:
+            _add(by_flow[runs.of], runs)
     return Report(total, list(by_day.values()), _busiest(by_key.values()), _busiest(by_flow.values()))
 
 
-def _runs(session: Session, mine: ColumnElement[bool], by: Any) -> Iterator[tuple[Any, Any]]:
-    """The runs by a column: each of its values, and what they come to."""
+def _runs(session: Session, mine: ColumnElement[bool], by: Any) -> Iterable[Any]:
+    """What runs come to, by a column: a row for each of its values."""
     tokens = RunRow.input_tokens + RunRow.output_tokens
     place = func.row_number().over(partition_by=by, order_by=RunRow.duration)
     runs = func.count().over(partition_by=by)
@@ -138,12 +138,10 @@ def _runs(session: Session, mine: ColumnElement[bool], by: Any) -> Iterator[tupl
         func.max(case((one.c.place == (one.c.runs * percent + 99) // 100, one.c.duration))) for percent in (50, 95)
     )
     failed = func.sum(case((one.c.outcome == "failed", 1), else_=0))
-    query = select(
+    return session.execute(select(
         one.c.of, one.c.runs, failed.label("failed"), func.sum(one.c.tokens).label("tokens"), first.label("p50"),
         second.label("p95"),
-    ).group_by(one.c.of, one.c.runs)  # fmt: skip
-    for row in session.execute(query):
-        yield row.of, row
+    ).group_by(one.c.of, one.c.runs))  # fmt: skip
 
 
 def _add(line: Line, runs: Any) -> None:

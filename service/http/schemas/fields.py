@@ -8,6 +8,8 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate
 
+from service.storage.base import is_storable
+
 
 class WireSchema(Schema):
     """Unknown fields of a request are ignored, as Langflow does; its clients send some."""
@@ -40,12 +42,9 @@ class Text(fields.String):
         if not isinstance(value, str):
             raise self.make_error("invalid")
         text = value
-        if "\x00" in text:
-            raise ValidationError("the text holds a NUL character")
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ValidationError("the text is not valid Unicode") from None
+        if not is_storable(text):
+            is_nul = "\x00" in text
+            raise ValidationError("the text holds a NUL character" if is_nul else "the text is not valid Unicode")
         if self.longest is not None and len(text) > self.longest:
             raise ValidationError(
                 {"kind": "string_too_long", "text": f"String should have at most {self.longest} characters",
