@@ -7,7 +7,7 @@ each execution beside (a context, a result, the state of objects) costs several 
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,7 @@ class Lookup(_Planned):
         super().__init__(statement, at_once=at_once)
         self._row = _named(statement.selected_columns.keys())._make
 
-    def all(self, where: Engine | Session, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+    def all(self, where: Engine | Session, values: Mapping[str, Any]) -> list[list[Any]]:
         """Return the rows, each in the order of the columns.
 
         Args:
@@ -94,7 +94,7 @@ class Lookup(_Planned):
             SQLAlchemyError: the database cannot be asked.
         """
         if isinstance(where, Session):
-            return where.execute(self._statement, dict(values)).all()
+            return self._in_sqlalchemys_way(where, values)
         try:
             return self._plan(where.dialect).ask(where, values)
         except where.dialect.loaded_dbapi.Error:
@@ -107,16 +107,19 @@ class Lookup(_Planned):
         rows = self.all(where, values)
         return self._row(rows[0]) if rows else None
 
-    def _ask_again(self, engine: Engine, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+    def _ask_again(self, engine: Engine, values: Mapping[str, Any]) -> list[list[Any]]:
         for attempt in range(2):
             try:
                 with engine.connect() as connection:
-                    return connection.execute(self._statement, dict(values)).all()
+                    return self._in_sqlalchemys_way(connection, values)
             except DBAPIError as error:
                 # Every connection of the pool may have died with the server's restart.
                 if attempt or not error.connection_invalidated:
                     raise
         raise AssertionError("the loop returns or raises")
+
+    def _in_sqlalchemys_way(self, where: Connection | Session, values: Mapping[str, Any]) -> list[list[Any]]:
+        return list(map(list, where.execute(self._statement, dict(values))))
 
 
 class Batch(_Planned):

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine, bindparam, insert, select, text, type_coerce
+from sqlalchemy import Engine, bindparam, event, insert, select, text, type_coerce
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.orm import Session
 
-from service import boot
-from service.settings import Settings
 from service.storage import ApiKey, User, Variable
-from service.storage.engine import create_engine
 from service.storage.statements import Batch, Insertion, Lookup, for_lookups
 from service.storage.types import Names, UuidText
 
@@ -132,11 +129,11 @@ def test_a_list_is_the_same_by_every_way(
         )
         session.commit()
         lookup = Lookup(VARIABLES, at_once=at_once)
-        through_session = sorted(map(tuple, lookup.all(session, {"owner": owner})))
-    found = sorted((id, name, tuple(fields)) for id, name, fields in lookup.all(lookups, {"owner": owner}))
-    assert found == [(id, name, tuple(fields)) for id, name, fields in through_session]
+        through_session = sorted(lookup.all(session, {"owner": owner}))
+    found = sorted(lookup.all(lookups, {"owner": owner}))
+    assert found == through_session
     assert len(found) == count
-    assert all(str(uuid.UUID(row[0])) == row[0] and row[2] == ("a,b",) for row in found)
+    assert all(str(uuid.UUID(row[0])) == row[0] and row[2] == ["a,b"] for row in found)
 
 
 def test_the_lists_of_two_rows_are_two_lists(engine: Engine, lookups: Engine, owner: uuid.UUID) -> None:
@@ -156,30 +153,29 @@ def test_an_error_of_the_database_comes_in_sqlalchemys_words(lookups: Engine) ->
         lost.all(lookups, {})
 
 
-@pytest.mark.postgresql
-def test_a_server_that_has_closed_its_connections_is_asked_on_a_new_one(
-    make_settings: Callable[..., Settings], postgresql_url: URL
-) -> None:
-    boot.prepare(make_settings(postgresql_url))
-    engine = create_engine(postgresql_url)
-    lookups = for_lookups(engine)
+on_postgresql = pytest.mark.parametrize(
+    "database_url", [pytest.param("postgresql", marks=pytest.mark.postgresql)], indirect=True
+)
+
+
+@on_postgresql
+def test_a_connection_that_was_closed_in_the_pool_is_replaced(engine: Engine, lookups: Engine) -> None:
     names = Lookup(select(User.username))
     before = names.all(lookups, {})
-    with engine.connect() as connection:
-        connection.execute(
-            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                 " WHERE datname = current_database() AND pid <> pg_backend_pid()")
-        )  # fmt: skip
+    hang_up(engine, backends(engine))
     assert names.all(lookups, {}) == before
-    lookups.dispose()
-    engine.dispose()
 
 
-@pytest.mark.postgresql
-def test_a_look_up_leaves_no_transaction_open(make_settings: Callable[..., Settings], postgresql_url: URL) -> None:
-    boot.prepare(make_settings(postgresql_url))
-    engine = create_engine(postgresql_url)
-    lookups = for_lookups(engine)
+@on_postgresql
+def test_a_connection_that_is_closed_while_it_asks_is_replaced(engine: Engine, lookups: Engine) -> None:
+    names = Lookup(select(User.username))
+    before = names.all(lookups, {})
+    event.listen(lookups, "checkout", lambda own, *_: hang_up(engine, [own.info.backend_pid]), once=True)
+    assert names.all(lookups, {}) == before
+
+
+@on_postgresql
+def test_a_look_up_leaves_no_transaction_open(engine: Engine, lookups: Engine) -> None:
     with pytest.raises(ProgrammingError):
         Lookup(select(text("nothing"))).all(lookups, {})
     Lookup(select(User.username)).all(lookups, {})
@@ -188,5 +184,19 @@ def test_a_look_up_leaves_no_transaction_open(make_settings: Callable[..., Setti
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE '%in tr%'"
         )
         assert connection.scalar(states) == 0
-    lookups.dispose()
-    engine.dispose()
+
+
+def backends(engine: Engine) -> Sequence[int]:
+    """PostgreSQL's processes for this test's other connections."""
+    with engine.connect() as connection:
+        others = text(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return connection.scalars(others).all()
+
+
+def hang_up(engine: Engine, ids: Sequence[int]) -> None:
+    """Close connections from PostgreSQL's side, and wait until they are."""
+    with engine.connect() as connection:
+        for id in ids:
+            assert connection.scalar(text("SELECT pg_terminate_backend(:id, 10000)"), {"id": id})
