@@ -10,16 +10,15 @@ import difflib
 import ipaddress
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from platformdirs import user_data_path
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import URL
 
 from service.environment import Env, Environment, SettingsError, read_env_file
 
@@ -71,11 +70,41 @@ VARIABLES_FROM_ENVIRONMENT = (
 #: A variable of one of these names could hand the server's own secrets to a flow.
 RESERVED_VARIABLE_NAMES = re.compile(r"^(LANGFLOW_|KEYTURN_|LFX_|PG|GUNICORN_|DATABASE_URL$|SECRET_KEY$)")
 
-MINIMUM_SECRET_LENGTH = 32
 _LOG_ENVIRONMENTS = ("default", "container", "container_json")
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _SAME_SITE = ("lax", "strict", "none")
 _WHEN_AWAY = ("local", "refuse")
+_BROKERS, _REDIS = ("amqp", "amqps", "redis", "rediss"), ("redis", "rediss", "unix")
+_CENTURY_DAYS = 36_500
+
+#: How a setting is read whose line names no other way, by its default.
+_KINDS: dict[type, Callable[..., Any]] = {
+    bool: Environment.flag,
+    int: Environment.number,
+    float: Environment.seconds,
+    str: Environment.text,
+    tuple: Environment.names,
+    type(None): Environment.text,
+}
+
+
+def of(
+    name: str, default: Any, kind: Callable[..., Any] | None = None, *, is_secret: bool = False, **rules: Any
+) -> Any:
+    """A field of ``Settings`` that is read of the environment.
+
+    Args:
+        name: in the environment.
+        default: counts when the name is not set, and for whoever makes ``Settings`` without an environment.
+        kind: a method of ``Environment``, or a function of the same form; by the type of the default when None.
+        is_secret: it stays out of the ``repr``.
+        rules: what that method takes beside.
+    """
+
+    def read(environment: Environment) -> Any:
+        return (kind or _KINDS[type(default)])(environment, name, default, **rules)
+
+    return field(default=default, repr=not is_secret, metadata={"read": read})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,139 +116,180 @@ class CookieSettings:
     same_site: str = "lax"
 
 
+def _cookie(environment: Environment, prefix: str, default: CookieSettings) -> CookieSettings:
+    return CookieSettings(
+        http_only=environment.flag(f"{prefix}_HTTPONLY", default.http_only),
+        secure=environment.flag(f"{prefix}_SECURE", default.secure),
+        same_site=environment.choice(f"{prefix}_SAME_SITE", default.same_site, _SAME_SITE),
+    )
+
+
+def _is_json(environment: Environment, name: str, default: bool) -> bool:
+    return environment.choice(name, "container" if default else "default", _LOG_ENVIRONMENTS) != "default"
+
+
+def _from_environment(environment: Environment, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    more = environment.names(name)
+    for listed in filter(RESERVED_VARIABLE_NAMES.match, more):
+        environment.problems.append(
+            f"{name} names {listed}, which holds a secret of the server itself: give the value another name"
+        )
+    return tuple(dict.fromkeys((*default, *more)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set. Durations are seconds, sizes bytes, unless a name says otherwise."""
 
     config_dir: Path
     database_url: URL
-    langflow_version: str = NEWEST_LANGFLOW
+    langflow_version: str = of("LANGFLOW_VERSION", NEWEST_LANGFLOW, Environment.version)
 
-    auto_login: bool = False
-    skip_auth_auto_login: bool = False
-    allow_unauthenticated: bool = False
-    mcp_require_api_key: bool = False
-    mcp_server_enabled: bool = True
-    mcp_sse_enabled: bool = True
-    mcp_allowed_origins: tuple[str, ...] = ()
-    mcp_max_streams: int = 8
-    mcp_max_keyless_runs: int = 4
+    auto_login: bool = of("LANGFLOW_AUTO_LOGIN", False)
+    skip_auth_auto_login: bool = of("LANGFLOW_SKIP_AUTH_AUTO_LOGIN", False)
+    allow_unauthenticated: bool = of("KEYTURN_ALLOW_UNAUTHENTICATED", False)
+    mcp_require_api_key: bool = of("KEYTURN_MCP_REQUIRE_API_KEY", False)
+    mcp_server_enabled: bool = of("LANGFLOW_MCP_SERVER_ENABLED", True)
+    mcp_sse_enabled: bool = of("LANGFLOW_MCP_SSE_ENABLED", True)
+    mcp_allowed_origins: tuple[str, ...] = of("KEYTURN_MCP_ALLOWED_ORIGINS", (), Environment.origins)
+    mcp_max_streams: int = of("KEYTURN_MCP_MAX_STREAMS", 8)
+    mcp_max_keyless_runs: int = of("KEYTURN_MCP_MAX_KEYLESS_RUNS", 4)
 
-    superuser: str = "langflow"
-    superuser_password: str = field(default="", repr=False)
-    new_user_is_active: bool = False
-    enable_signup: bool = False
-    enable_superuser_cli: bool = True
+    superuser: str = of("LANGFLOW_SUPERUSER", "langflow")
+    superuser_password: str = of("LANGFLOW_SUPERUSER_PASSWORD", "", is_secret=True)
+    new_user_is_active: bool = of("LANGFLOW_NEW_USER_IS_ACTIVE", False)
+    enable_signup: bool = of("LANGFLOW_ENABLE_SIGNUP", False)
+    enable_superuser_cli: bool = of("LANGFLOW_ENABLE_SUPERUSER_CLI", True)
 
-    secret_key: str = field(default="", repr=False)
-    previous_secret_keys: tuple[str, ...] = field(default=(), repr=False)
+    secret_key: str = of("LANGFLOW_SECRET_KEY", "", Environment.secret, is_secret=True)
+    previous_secret_keys: tuple[str, ...] = of(
+        "KEYTURN_PREVIOUS_SECRET_KEYS", (), Environment.secrets, is_secret=True
+    )
 
-    access_token_seconds: int = 3600
-    refresh_token_seconds: int = 604_800
-    access_cookie: CookieSettings = CookieSettings()
-    refresh_cookie: CookieSettings = CookieSettings()
-    cookie_domain: str | None = None
+    access_token_seconds: int = of("LANGFLOW_ACCESS_TOKEN_EXPIRE_SECONDS", 3600)
+    refresh_token_seconds: int = of("LANGFLOW_REFRESH_TOKEN_EXPIRE_SECONDS", 604_800)
+    access_cookie: CookieSettings = of("LANGFLOW_ACCESS", CookieSettings(), _cookie)
+    refresh_cookie: CookieSettings = of("LANGFLOW_REFRESH", CookieSettings(), _cookie)
+    cookie_domain: str | None = of("LANGFLOW_COOKIE_DOMAIN", None)
 
-    rate_limit_enabled: bool = True
-    rate_limit_per_minute: int = 5
-    account_failures: int = 50
-    account_seconds: int = 900
-    bad_keys_per_minute: int = 60
-    redis_url: str = field(default="", repr=False)
-    login_limit_when_away: Literal["local", "refuse"] = "local"
-    request_limit_when_away: Literal["local", "refuse"] = "local"
-    run_limit_when_away: Literal["local", "refuse"] = "local"
-    trusted_proxies: int = 0
+    rate_limit_enabled: bool = of("LANGFLOW_RATE_LIMIT_ENABLED", True)
+    rate_limit_per_minute: int = of("LANGFLOW_RATE_LIMIT_PER_MINUTE", 5)
+    account_failures: int = of("KEYTURN_ACCOUNT_FAILURES", 50)
+    account_seconds: int = of("KEYTURN_ACCOUNT_FAILURES_SECONDS", 900)
+    bad_keys_per_minute: int = of("KEYTURN_BAD_KEYS_PER_MINUTE", 60)
+    redis_url: str = of(
+        "KEYTURN_REDIS_URL", "", Environment.url, is_secret=True, schemes=_REDIS, example="redis://127.0.0.1:6379/0"
+    )
+    login_limit_when_away: Literal["local", "refuse"] = of(
+        "KEYTURN_LOGIN_LIMIT_WHEN_AWAY", "local", Environment.choice, among=_WHEN_AWAY
+    )
+    request_limit_when_away: Literal["local", "refuse"] = of(
+        "KEYTURN_REQUEST_LIMIT_WHEN_AWAY", "local", Environment.choice, among=_WHEN_AWAY
+    )
+    run_limit_when_away: Literal["local", "refuse"] = of(
+        "KEYTURN_RUN_LIMIT_WHEN_AWAY", "local", Environment.choice, among=_WHEN_AWAY
+    )
+    trusted_proxies: int = of("KEYTURN_TRUSTED_PROXIES", 0, least=0, most=10)
 
-    track_key_usage: bool = True
-    key_max_days: int | None = None
-    key_warning_days: int = 14
-    key_stale_days: int = 90
-    key_rotation_grace_seconds: int = 604_800
+    track_key_usage: bool = of("LANGFLOW_DISABLE_TRACK_APIKEY_USAGE", True, Environment.is_not)
+    key_max_days: int | None = of("KEYTURN_KEY_MAX_DAYS", None, Environment.number, most=_CENTURY_DAYS)
+    key_warning_days: int = of("KEYTURN_KEY_WARNING_DAYS", 14, most=_CENTURY_DAYS)
+    key_stale_days: int = of("KEYTURN_KEY_STALE_DAYS", 90, most=_CENTURY_DAYS)
+    key_rotation_grace_seconds: int = of(
+        "KEYTURN_KEY_ROTATION_GRACE_SECONDS", 604_800, least=0, most=_CENTURY_DAYS * 86_400
+    )
 
-    bootstrap_file: Path | None = None
+    bootstrap_file: Path | None = of("KEYTURN_BOOTSTRAP_FILE", None, Environment.path)
     #: The values of the names that the bootstrap file refers to as ``env:NAME``.
     bootstrap_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    store_environment_variables: bool = True
-    variables_from_environment: tuple[str, ...] = VARIABLES_FROM_ENVIRONMENT
-    fallback_to_env_var: bool = False
+    store_environment_variables: bool = of("LANGFLOW_STORE_ENVIRONMENT_VARIABLES", True)
+    variables_from_environment: tuple[str, ...] = of(
+        "LANGFLOW_VARIABLES_TO_GET_FROM_ENVIRONMENT", VARIABLES_FROM_ENVIRONMENT, _from_environment
+    )
+    fallback_to_env_var: bool = of("LANGFLOW_FALLBACK_TO_ENV_VAR", False)
     #: The values of those names that the process or the env file has.
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    host: str = "127.0.0.1"
-    port: int = 7860
+    host: str = of("LANGFLOW_HOST", "127.0.0.1", Environment.host)
+    port: int = of("LANGFLOW_PORT", 7860, most=65_535)
     #: A file instead of host and port; only a proxy of this machine reaches it.
-    socket: Path | None = None
-    workers: int = 1
-    threads: int = 16
-    worker_timeout: int = 300
-    graceful_timeout: int = 30
-    backend_only: bool = False
-    auto_saving: bool = True
-    auto_saving_interval: int = 5000
-    mcp_base_url: str = ""
-    mcp_servers_locked: bool = False
-    log_level: str = "info"
-    log_file: Path | None = None
-    log_json: bool = False
-    request_log: bool = True
-    cors_origins: tuple[str, ...] = ()
-    cors_allow_credentials: bool = False
-    hsts_seconds: int = 31_536_000
+    socket: Path | None = of("KEYTURN_SOCKET", None, Environment.socket)
+    workers: int = of("LANGFLOW_WORKERS", 1)
+    threads: int = of("KEYTURN_THREADS", 16)
+    worker_timeout: int = of("LANGFLOW_WORKER_TIMEOUT", 300)
+    graceful_timeout: int = of("KEYTURN_GRACEFUL_TIMEOUT", 30, most=86_400)
+    backend_only: bool = of("LANGFLOW_BACKEND_ONLY", False)
+    auto_saving: bool = of("LANGFLOW_AUTO_SAVING", True)
+    auto_saving_interval: int = of("LANGFLOW_AUTO_SAVING_INTERVAL", 5000)
+    mcp_base_url: str = of("LANGFLOW_MCP_BASE_URL", "", Environment.public_url)
+    mcp_servers_locked: bool = of("LANGFLOW_MCP_SERVERS_LOCKED", False)
+    log_level: str = of("LANGFLOW_LOG_LEVEL", "info", Environment.choice, among=_LOG_LEVELS)
+    log_file: Path | None = of("LANGFLOW_LOG_FILE", None, Environment.path)
+    log_json: bool = of("LANGFLOW_LOG_ENV", False, _is_json)
+    request_log: bool = of("KEYTURN_REQUEST_LOG", True)
+    cors_origins: tuple[str, ...] = of("LANGFLOW_CORS_ORIGINS", (), Environment.origins, may_be_all=True)
+    cors_allow_credentials: bool = of("LANGFLOW_CORS_ALLOW_CREDENTIALS", False)
+    hsts_seconds: int = of("KEYTURN_HSTS_SECONDS", 31_536_000, least=0)
     #: "off", "key", or an address such as 127.0.0.1:9090.
-    metrics: str = "key"
-    max_file_size_upload_mb: int = 100
-    max_body_bytes: int = 16 * 1024 * 1024
+    metrics: str = of("KEYTURN_METRICS", "key", Environment.metrics)
+    max_file_size_upload_mb: int = of("LANGFLOW_MAX_FILE_SIZE_UPLOAD", 100)
+    max_body_bytes: int = of("KEYTURN_MAX_BODY_BYTES", 16 * 1024 * 1024)
 
-    auto_migrate: bool = True
+    auto_migrate: bool = of("KEYTURN_AUTO_MIGRATE", True)
     #: How long a start waits for a database that does not answer yet.
-    database_wait_seconds: int = 30
-    database_statement_seconds: int = 60
-    demo_flows: bool = False
-    tweaks_policy: Literal["permissive", "declared", "off"] = "permissive"
-    openai_base_url: str = "https://api.openai.com/v1"
-    model_base_urls: tuple[str, ...] = ()
-    anthropic_base_url: str = "https://api.anthropic.com"
-    google_base_url: str = "https://generativelanguage.googleapis.com/v1beta/openai/"
-    groq_base_url: str = "https://api.groq.com/openai/v1"
-    ollama_base_url: str = "http://localhost:11434/v1"
-    azure_openai_endpoint: str | None = None
-    azure_openai_api_version: str = "2024-10-21"
-    default_model: str | None = None
-    web_allowed_hosts: tuple[str, ...] = ()
-    web_max_bytes: int = 10_000_000
-    web_timeout: float = 60.0
-    service_urls: tuple[str, ...] = ()
-    model_timeout: float = 120.0
-    run_timeout: float = 300.0
-    max_nodes: int = 500
-    max_steps: int = 1000
-    max_loop_items: int = 1000
-    max_input_bytes: int = 1_000_000
-    max_output_bytes: int = 10_000_000
-    max_subflow_depth: int = 5
-    max_parallel_runs: int = 1000
-    heartbeat_seconds: float = 15.0
+    database_wait_seconds: int = of("KEYTURN_DATABASE_WAIT_SECONDS", 30, least=0, most=3600)
+    database_statement_seconds: int = of("KEYTURN_DATABASE_STATEMENT_SECONDS", 60, most=86_400)
+    demo_flows: bool = of("KEYTURN_DEMO_FLOWS", False)
+    tweaks_policy: Literal["permissive", "declared", "off"] = of(
+        "LANGFLOW_TWEAKS_POLICY", "permissive", Environment.choice, among=("permissive", "declared", "off")
+    )
+    openai_base_url: str = of("KEYTURN_OPENAI_BASE_URL", "https://api.openai.com/v1")
+    model_base_urls: tuple[str, ...] = of("KEYTURN_MODEL_BASE_URLS", ())
+    anthropic_base_url: str = of("KEYTURN_ANTHROPIC_BASE_URL", "https://api.anthropic.com")
+    google_base_url: str = of("KEYTURN_GOOGLE_BASE_URL", "https://generativelanguage.googleapis.com/v1beta/openai/")
+    groq_base_url: str = of("KEYTURN_GROQ_BASE_URL", "https://api.groq.com/openai/v1")
+    ollama_base_url: str = of("KEYTURN_OLLAMA_BASE_URL", "http://localhost:11434/v1")
+    azure_openai_endpoint: str | None = of("KEYTURN_AZURE_OPENAI_ENDPOINT", None)
+    azure_openai_api_version: str = of("KEYTURN_AZURE_OPENAI_API_VERSION", "2024-10-21")
+    default_model: str | None = of("KEYTURN_DEFAULT_MODEL", None, Environment.model)
+    web_allowed_hosts: tuple[str, ...] = of("KEYTURN_WEB_ALLOWED_HOSTS", ())
+    web_max_bytes: int = of("KEYTURN_WEB_MAX_BYTES", 10_000_000)
+    web_timeout: float = of("KEYTURN_WEB_TIMEOUT", 60.0)
+    service_urls: tuple[str, ...] = of("KEYTURN_SERVICE_URLS", ())
+    model_timeout: float = of("KEYTURN_MODEL_TIMEOUT", 120.0)
+    run_timeout: float = of("KEYTURN_RUN_TIMEOUT", 300.0)
+    max_nodes: int = of("KEYTURN_MAX_NODES", 500)
+    max_steps: int = of("KEYTURN_MAX_STEPS", 1000)
+    max_loop_items: int = of("KEYTURN_MAX_LOOP_ITEMS", 1000)
+    max_input_bytes: int = of("KEYTURN_MAX_INPUT_BYTES", 1_000_000)
+    max_output_bytes: int = of("KEYTURN_MAX_OUTPUT_BYTES", 10_000_000)
+    max_subflow_depth: int = of("KEYTURN_MAX_SUBFLOW_DEPTH", 5)
+    max_parallel_runs: int = of("KEYTURN_MAX_PARALLEL_RUNS", 1000)
+    heartbeat_seconds: float = of("KEYTURN_HEARTBEAT_SECONDS", 15.0)
 
-    flow_engine: Literal["auto", "embedded", "lfx"] = "auto"
-    lfx_python: Path | None = None
-    lfx_user: str = "nobody"
+    flow_engine: Literal["auto", "embedded", "lfx"] = of(
+        "LANGFLOW_FLOW_ENGINE", "auto", Environment.choice, among=("auto", "embedded", "lfx")
+    )
+    lfx_python: Path | None = of("KEYTURN_LFX_PYTHON", None, Environment.whole_path)
+    lfx_user: str = of("KEYTURN_LFX_USER", "nobody")
     #: None: all of them.
-    lfx_ports: tuple[int, ...] | None = ()
-    lfx_memory_mb: int = 1024
-    lfx_max_runs: int = 4
-    lfx_max_output_bytes: int = 20_000_000
-    allow_custom_components: bool = False
+    lfx_ports: tuple[int, ...] | None = of("KEYTURN_LFX_PORTS", (), Environment.ports)
+    lfx_memory_mb: int = of("KEYTURN_LFX_MEMORY_MB", 1024, least=64, most=1_000_000)
+    lfx_max_runs: int = of("KEYTURN_LFX_MAX_RUNS", 4, most=1000)
+    lfx_max_output_bytes: int = of("KEYTURN_LFX_MAX_OUTPUT_BYTES", 20_000_000)
+    allow_custom_components: bool = of("LANGFLOW_ALLOW_CUSTOM_COMPONENTS", False)
 
-    broker_url: str = field(default="", repr=False)
-    broker_queue: str = "keyturn"
-    job_concurrency: int = 8
-    job_attempts: int = 1
-    job_lost_seconds: float = 30.0
-    job_retention_hours: int = 24
-    job_max_waiting: int = 1000
-    job_max_result_bytes: int = 10_000_000
+    broker_url: str = of(
+        "KEYTURN_BROKER_URL", "", Environment.url, is_secret=True, schemes=_BROKERS, example="amqp://127.0.0.1:5672//"
+    )
+    broker_queue: str = of("KEYTURN_BROKER_QUEUE", "keyturn")
+    job_concurrency: int = of("KEYTURN_JOB_CONCURRENCY", 8, most=1000)
+    job_attempts: int = of("KEYTURN_JOB_ATTEMPTS", 1, most=100)
+    job_lost_seconds: float = of("KEYTURN_JOB_LOST_SECONDS", 30.0, most=86_400)
+    job_retention_hours: int = of("KEYTURN_JOB_RETENTION_HOURS", 24, most=87_600)
+    job_max_waiting: int = of("KEYTURN_JOB_MAX_WAITING", 1000)
+    job_max_result_bytes: int = of("KEYTURN_JOB_MAX_RESULT_BYTES", 10_000_000)
 
     #: Settings of Langflow that were given and have no effect here; named at start.
     without_effect: tuple[str, ...] = ()
@@ -246,17 +316,17 @@ class Settings:
         """
         process = dict(os.environ if environ is None else environ)
         values = process | read_env_file(env_file)
-        reader = _Reader(values)
-        fields = reader.fields()
-        problems = [*reader.problems, *_unknown_names(values)]
+        environment = Environment(values)
+        read = _read(environment)
+        problems = [*environment.problems, *_unknown_names(values)]
         if problems:
             raise SettingsError(problems)
         given = {name: value for name, value in options.items() if value is not None}
         settings = cls(
-            **(fields | given),
+            **(read | given),
             # Only the names that flows may see: the rest of the environment stays out of reach.
-            environment={n: values[n] for n in fields["variables_from_environment"] if values.get(n, "").strip()},
-            bootstrap_environment=_referred_to(fields["bootstrap_file"], values),
+            environment={n: values[n] for n in read["variables_from_environment"] if values.get(n, "").strip()},
+            bootstrap_environment=_referred_to(read["bootstrap_file"], values),
             without_effect=tuple(sorted(filter(_has_no_effect, values))),
         )
         if problems := list(settings.contradictions()):
@@ -360,303 +430,28 @@ def _unknown_names(values: Mapping[str, str]) -> Iterator[str]:
         yield f"{name} is not a setting: {hint}"
 
 
-class _Reader(Environment):
-    """Reads each setting once."""
-
-    def fields(self) -> dict[str, Any]:
-        fields = self._accounts() | self._tokens() | self._keys() | self._mcp() | self._server() | self._flows()
-        fields |= self._jobs() | self._lfx()
-        fields["config_dir"] = self._config_dir()
-        fields["database_url"] = self._database_url(fields["config_dir"])
-        self._refuse_what_would_be_unsafe()
-        self.seal()
-        return fields
-
-    def _config_dir(self) -> Path:
-        chosen: Path = self.env.path("LANGFLOW_CONFIG_DIR", None) or user_data_path("keyturn")
-        try:
-            return chosen.expanduser().absolute()
-        except RuntimeError:
-            self.problems.append(
-                f"LANGFLOW_CONFIG_DIR is {str(chosen)!r}: there is no such user; write the whole path"
-            )
-            return chosen
-
-    def _accounts(self) -> dict[str, Any]:
-        env = self.env
-        return {
-            "langflow_version": self._version(),
-            "auto_login": env.bool("LANGFLOW_AUTO_LOGIN", False),
-            "skip_auth_auto_login": env.bool("LANGFLOW_SKIP_AUTH_AUTO_LOGIN", False),
-            "allow_unauthenticated": env.bool("KEYTURN_ALLOW_UNAUTHENTICATED", False),
-            "superuser": env.str("LANGFLOW_SUPERUSER", "langflow"),
-            "superuser_password": env.str("LANGFLOW_SUPERUSER_PASSWORD", ""),
-            "new_user_is_active": env.bool("LANGFLOW_NEW_USER_IS_ACTIVE", False),
-            "enable_signup": env.bool("LANGFLOW_ENABLE_SIGNUP", False),
-            "enable_superuser_cli": env.bool("LANGFLOW_ENABLE_SUPERUSER_CLI", True),
-            "secret_key": self._secret("LANGFLOW_SECRET_KEY"),
-            "previous_secret_keys": self._previous_secrets(),
-        }
-
-    def _tokens(self) -> dict[str, Any]:
-        env = self.env
-        return {
-            "access_token_seconds": self.positive("LANGFLOW_ACCESS_TOKEN_EXPIRE_SECONDS", 3600),
-            "refresh_token_seconds": self.positive("LANGFLOW_REFRESH_TOKEN_EXPIRE_SECONDS", 604_800),
-            "access_cookie": self._cookie("ACCESS"),
-            "refresh_cookie": self._cookie("REFRESH"),
-            "cookie_domain": env.str("LANGFLOW_COOKIE_DOMAIN", None),
-            "rate_limit_enabled": env.bool("LANGFLOW_RATE_LIMIT_ENABLED", True),
-            "rate_limit_per_minute": self.positive("LANGFLOW_RATE_LIMIT_PER_MINUTE", 5),
-            "account_failures": self.positive("KEYTURN_ACCOUNT_FAILURES", 50),
-            "account_seconds": self.positive("KEYTURN_ACCOUNT_FAILURES_SECONDS", 900),
-            "bad_keys_per_minute": self.positive("KEYTURN_BAD_KEYS_PER_MINUTE", 60),
-            "redis_url": self.url("KEYTURN_REDIS_URL", ("redis", "rediss", "unix"), "redis://127.0.0.1:6379/0"),
-            "login_limit_when_away": self.one_of("KEYTURN_LOGIN_LIMIT_WHEN_AWAY", "local", _WHEN_AWAY),
-            "request_limit_when_away": self.one_of("KEYTURN_REQUEST_LIMIT_WHEN_AWAY", "local", _WHEN_AWAY),
-            "run_limit_when_away": self.one_of("KEYTURN_RUN_LIMIT_WHEN_AWAY", "local", _WHEN_AWAY),
-        }
-
-    def _keys(self) -> dict[str, Any]:
-        env = self.env
-        return {
-            "key_max_days": self.positive("KEYTURN_KEY_MAX_DAYS", 36_500, 36_500)
-            if env.str("KEYTURN_KEY_MAX_DAYS", "")
-            else None,
-            "key_warning_days": self.positive("KEYTURN_KEY_WARNING_DAYS", 14, 36_500),
-            "key_stale_days": self.positive("KEYTURN_KEY_STALE_DAYS", 90, 36_500),
-            "key_rotation_grace_seconds": self.positive(
-                "KEYTURN_KEY_ROTATION_GRACE_SECONDS", 604_800, 36_500 * 86_400, least=0
-            ),
-            "trusted_proxies": self.positive("KEYTURN_TRUSTED_PROXIES", 0, 10, least=0),
-            "bootstrap_file": env.path("KEYTURN_BOOTSTRAP_FILE", None),
-            "track_key_usage": not env.bool("LANGFLOW_DISABLE_TRACK_APIKEY_USAGE", False),
-        }
-
-    def _mcp(self) -> dict[str, Any]:
-        env = self.env
-        return {
-            "mcp_require_api_key": env.bool("KEYTURN_MCP_REQUIRE_API_KEY", False),
-            "mcp_server_enabled": env.bool("LANGFLOW_MCP_SERVER_ENABLED", True),
-            "mcp_sse_enabled": env.bool("LANGFLOW_MCP_SSE_ENABLED", True),
-            "mcp_allowed_origins": self.origins("KEYTURN_MCP_ALLOWED_ORIGINS"),
-            "mcp_max_streams": self.positive("KEYTURN_MCP_MAX_STREAMS", 8),
-            "mcp_max_keyless_runs": self.positive("KEYTURN_MCP_MAX_KEYLESS_RUNS", 4),
-        }
-
-    def _cors_origins(self) -> tuple[str, ...]:
-        """Origins as browsers write them: without a path, and without the port that goes without saying.
-
-        ``null`` is what every sandboxed page and every local file says of itself, so it names nobody.
-        """
-        name = "LANGFLOW_CORS_ORIGINS"
-        found = tuple(text.lower() for text in self.names(name))
-        for text in found:
-            if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@*,\s]+", text):
-                self.problems.append(
-                    f"{name} names {text!r}: write an origin such as https://keyturn.example:8443, without a path "
-                    "or a pattern, or * alone"
-                )
-        return tuple(re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", text) for text in found)
-
-    def _metrics(self, name: str) -> str:
-        text: str = self.env.str(name, "key").lower()
-        if text in {"off", "key"}:
-            return text
-        host, _, port = text.rpartition(":")
-        try:
-            ipaddress.ip_address(host.strip("[]"))
-            is_sound = port.isascii() and 0 < int(port) < 65_536
-        except ValueError:
-            is_sound = False
-        if not is_sound:
-            self.problems.append(f"{name} is {text!r}: it must be off, key, or an address such as 127.0.0.1:9090")
-            return "off"
-        return text
-
-    def _server(self) -> dict[str, Any]:
-        env = self.env
-        host = env.str("LANGFLOW_HOST", "127.0.0.1")
-        return {
-            "host": "127.0.0.1" if host == "localhost" else host,
-            "port": self.positive("LANGFLOW_PORT", 7860, most=65_535),
-            "socket": self.socket("KEYTURN_SOCKET"),
-            "workers": self.positive("LANGFLOW_WORKERS", 1),
-            "threads": self.positive("KEYTURN_THREADS", 16),
-            "worker_timeout": self.positive("LANGFLOW_WORKER_TIMEOUT", 300),
-            "graceful_timeout": self.positive("KEYTURN_GRACEFUL_TIMEOUT", 30, 86_400),
-            "backend_only": env.bool("LANGFLOW_BACKEND_ONLY", False),
-            "auto_saving": env.bool("LANGFLOW_AUTO_SAVING", True),
-            "auto_saving_interval": self.positive("LANGFLOW_AUTO_SAVING_INTERVAL", 5000),
-            "mcp_servers_locked": env.bool("LANGFLOW_MCP_SERVERS_LOCKED", False),
-            "mcp_base_url": self.public_url("LANGFLOW_MCP_BASE_URL"),
-            "log_level": self.one_of("LANGFLOW_LOG_LEVEL", "info", _LOG_LEVELS),
-            "log_file": env.path("LANGFLOW_LOG_FILE", None),
-            "log_json": self.one_of("LANGFLOW_LOG_ENV", "default", _LOG_ENVIRONMENTS) != "default",
-            "request_log": env.bool("KEYTURN_REQUEST_LOG", True),
-            "cors_origins": self._cors_origins(),
-            "cors_allow_credentials": env.bool("LANGFLOW_CORS_ALLOW_CREDENTIALS", False),
-            "hsts_seconds": self.positive("KEYTURN_HSTS_SECONDS", 31_536_000, least=0),
-            "metrics": self._metrics("KEYTURN_METRICS"),
-            "max_file_size_upload_mb": self.positive("LANGFLOW_MAX_FILE_SIZE_UPLOAD", 100),
-            "max_body_bytes": self.positive("KEYTURN_MAX_BODY_BYTES", 16 * 1024 * 1024),
-            "auto_migrate": env.bool("KEYTURN_AUTO_MIGRATE", True),
-            "database_wait_seconds": self.positive("KEYTURN_DATABASE_WAIT_SECONDS", 30, 3600, least=0),
-            "database_statement_seconds": self.positive("KEYTURN_DATABASE_STATEMENT_SECONDS", 60, 86_400),
-        }
-
-    def _flows(self) -> dict[str, Any]:
-        env = self.env
-        extra = self.names("LANGFLOW_VARIABLES_TO_GET_FROM_ENVIRONMENT")
-        for name in extra:
-            if RESERVED_VARIABLE_NAMES.match(name):
-                self.problems.append(
-                    f"LANGFLOW_VARIABLES_TO_GET_FROM_ENVIRONMENT names {name}, which holds a secret of the server "
-                    "itself: give the value another name"
-                )
-        return {
-            "store_environment_variables": env.bool("LANGFLOW_STORE_ENVIRONMENT_VARIABLES", True),
-            "variables_from_environment": tuple(dict.fromkeys((*VARIABLES_FROM_ENVIRONMENT, *extra))),
-            "fallback_to_env_var": env.bool("LANGFLOW_FALLBACK_TO_ENV_VAR", False),
-            "demo_flows": env.bool("KEYTURN_DEMO_FLOWS", False),
-            "tweaks_policy": self.one_of("LANGFLOW_TWEAKS_POLICY", "permissive", ("permissive", "declared", "off")),
-            "openai_base_url": env.str("KEYTURN_OPENAI_BASE_URL", "https://api.openai.com/v1"),
-            "model_base_urls": tuple(self.names("KEYTURN_MODEL_BASE_URLS")),
-            "anthropic_base_url": env.str("KEYTURN_ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
-            "google_base_url": env.str(
-                "KEYTURN_GOOGLE_BASE_URL", "https://generativelanguage.googleapis.com/v1beta/openai/"
-            ),
-            "groq_base_url": env.str("KEYTURN_GROQ_BASE_URL", "https://api.groq.com/openai/v1"),
-            "ollama_base_url": env.str("KEYTURN_OLLAMA_BASE_URL", "http://localhost:11434/v1"),
-            "azure_openai_endpoint": env.str("KEYTURN_AZURE_OPENAI_ENDPOINT", None),
-            "azure_openai_api_version": env.str("KEYTURN_AZURE_OPENAI_API_VERSION", "2024-10-21"),
-            "default_model": self._default_model(),
-            "web_allowed_hosts": tuple(self.names("KEYTURN_WEB_ALLOWED_HOSTS")),
-            "web_max_bytes": self.positive("KEYTURN_WEB_MAX_BYTES", 10_000_000),
-            "web_timeout": float(self.positive("KEYTURN_WEB_TIMEOUT", 60)),
-            "service_urls": tuple(self.names("KEYTURN_SERVICE_URLS")),
-            "model_timeout": float(self.positive("KEYTURN_MODEL_TIMEOUT", 120)),
-            "run_timeout": float(self.positive("KEYTURN_RUN_TIMEOUT", 300)),
-            "max_nodes": self.positive("KEYTURN_MAX_NODES", 500),
-            "max_steps": self.positive("KEYTURN_MAX_STEPS", 1000),
-            "max_loop_items": self.positive("KEYTURN_MAX_LOOP_ITEMS", 1000),
-            "max_input_bytes": self.positive("KEYTURN_MAX_INPUT_BYTES", 1_000_000),
-            "max_output_bytes": self.positive("KEYTURN_MAX_OUTPUT_BYTES", 10_000_000),
-            "max_subflow_depth": self.positive("KEYTURN_MAX_SUBFLOW_DEPTH", 5),
-            "max_parallel_runs": self.positive("KEYTURN_MAX_PARALLEL_RUNS", 1000),
-            "heartbeat_seconds": float(self.positive("KEYTURN_HEARTBEAT_SECONDS", 15)),
-        }
-
-    def _jobs(self) -> dict[str, Any]:
-        return {
-            "broker_url": self.url(
-                "KEYTURN_BROKER_URL", ("amqp", "amqps", "redis", "rediss"), "amqp://127.0.0.1:5672//"
-            ),
-            "broker_queue": self.env.str("KEYTURN_BROKER_QUEUE", "keyturn"),
-            "job_concurrency": self.positive("KEYTURN_JOB_CONCURRENCY", 8, 1000),
-            "job_attempts": self.positive("KEYTURN_JOB_ATTEMPTS", 1, 100),
-            "job_lost_seconds": float(self.positive("KEYTURN_JOB_LOST_SECONDS", 30, 86_400)),
-            "job_retention_hours": self.positive("KEYTURN_JOB_RETENTION_HOURS", 24, 87_600),
-            "job_max_waiting": self.positive("KEYTURN_JOB_MAX_WAITING", 1000),
-            "job_max_result_bytes": self.positive("KEYTURN_JOB_MAX_RESULT_BYTES", 10_000_000),
-        }
-
-    def _lfx(self) -> dict[str, Any]:
-        env = self.env
-        python = env.path("KEYTURN_LFX_PYTHON", None)
-        return {
-            "flow_engine": self.one_of("LANGFLOW_FLOW_ENGINE", "auto", ("auto", "embedded", "lfx")),
-            # Not resolved: an environment's interpreter is a link, and the link is what finds the environment.
-            "lfx_python": python.expanduser().absolute() if python is not None else None,
-            "lfx_user": env.str("KEYTURN_LFX_USER", "nobody"),
-            "lfx_ports": self.ports("KEYTURN_LFX_PORTS"),
-            "lfx_memory_mb": self.positive("KEYTURN_LFX_MEMORY_MB", 1024, 1_000_000, least=64),
-            "lfx_max_runs": self.positive("KEYTURN_LFX_MAX_RUNS", 4, 1000),
-            "lfx_max_output_bytes": self.positive("KEYTURN_LFX_MAX_OUTPUT_BYTES", 20_000_000),
-            "allow_custom_components": env.bool("LANGFLOW_ALLOW_CUSTOM_COMPONENTS", False),
-        }
-
-    def _default_model(self) -> str | None:
-        """``Provider/model`` for nodes that name none."""
-        text: str | None = self.env.str("KEYTURN_DEFAULT_MODEL", None)
-        if text is not None and not all(part.strip() for part in text.partition("/")):
-            self.problems.append(
-                f"KEYTURN_DEFAULT_MODEL is {text!r}: write it as Provider/model, as OpenAI/gpt-4o-mini"
-            )
-        return text
-
-    def _refuse_what_would_be_unsafe(self) -> None:
-        if not self.env.bool("LANGFLOW_WEBHOOK_AUTH_ENABLE", True):
-            self.problems.append(
-                "LANGFLOW_WEBHOOK_AUTH_ENABLE=false would let anybody run a flow as its owner, which Keyturn does "
-                "not do: remove it and give the caller an API key"
-            )
-        if self.env.str("LANGFLOW_API_KEY_SOURCE", "db") != "db":
-            self.problems.append(
-                "LANGFLOW_API_KEY_SOURCE: Keyturn checks keys against its database only; remove it and make a key "
-                "with `langflow api-key`"
-            )
-
-    def _cookie(self, kind: str) -> CookieSettings:
-        return CookieSettings(
-            http_only=self.env.bool(f"LANGFLOW_{kind}_HTTPONLY", True),
-            secure=self.env.bool(f"LANGFLOW_{kind}_SECURE", False),
-            same_site=self.one_of(f"LANGFLOW_{kind}_SAME_SITE", "lax", _SAME_SITE),
+def _read(environment: Environment) -> dict[str, Any]:
+    """The fields by name; what is wrong lies with the environment."""
+    found = {each.name: each.metadata["read"](environment) for each in fields(Settings) if "read" in each.metadata}
+    folder = environment.whole_path("LANGFLOW_CONFIG_DIR", user_data_path("keyturn"))
+    found["config_dir"] = folder
+    found["database_url"] = environment.database_url("LANGFLOW_DATABASE_URL", f"sqlite:///{folder / 'keyturn.db'}")
+    if not environment.flag("LANGFLOW_WEBHOOK_AUTH_ENABLE", True):
+        environment.problems.append(
+            "LANGFLOW_WEBHOOK_AUTH_ENABLE=false would let anybody run a flow as its owner, which Keyturn does "
+            "not do: remove it and give the caller an API key"
         )
-
-    def _secret(self, name: str) -> str:
-        value: str = self.env.str(name, "")
-        if value:
-            self._judge_secret(name, value)
-        return value
-
-    def _previous_secrets(self) -> tuple[str, ...]:
-        name = "KEYTURN_PREVIOUS_SECRET_KEYS"
-        values = self.names(name)
-        for value in values:
-            self._judge_secret(name, value)
-        return tuple(values)
-
-    def _judge_secret(self, name: str, value: str) -> None:
-        if len(value) < MINIMUM_SECRET_LENGTH:
-            self.problems.append(
-                f"{name} has {len(value)} characters and needs {MINIMUM_SECRET_LENGTH} or more: make one with "
-                "`openssl rand -hex 32`"
-            )
-        elif len(set(value)) < 8:
-            self.problems.append(f"{name} can be guessed: make one with `openssl rand -hex 32`")
-
-    def _version(self) -> str:
-        value: str = self.env.str("LANGFLOW_VERSION", NEWEST_LANGFLOW)
-        if not re.fullmatch(r"\d{1,3}\.\d{1,3}(\.\d{1,3})?", value):
-            self.problems.append(
-                f"LANGFLOW_VERSION is {value!r}: it must be a Langflow version such as {NEWEST_LANGFLOW}"
-            )
-            return NEWEST_LANGFLOW
-        return value
-
-    def _database_url(self, config_dir: Path) -> URL:
-        text: str = self.env.str("LANGFLOW_DATABASE_URL", "") or f"sqlite:///{config_dir / 'keyturn.db'}"
-        try:
-            url = make_url(text)
-        except (ArgumentError, ValueError):
-            # The text may hold a password, so it is not repeated.
-            self.problems.append("LANGFLOW_DATABASE_URL is not a URL such as postgresql://user@host:5432/name")
-            return make_url("sqlite://")
-        backend = url.get_backend_name()
-        if backend in {"postgresql", "postgres"}:
-            return url.set(drivername="postgresql+psycopg")
-        if backend == "sqlite":
-            return url.set(drivername="sqlite")
-        self.problems.append(
-            f"LANGFLOW_DATABASE_URL names {backend}: use sqlite:///FILE or postgresql://user@host:5432/name"
+    if environment.text("LANGFLOW_API_KEY_SOURCE", "db") != "db":
+        environment.problems.append(
+            "LANGFLOW_API_KEY_SOURCE: Keyturn checks keys against its database only; remove it and make a key "
+            "with `langflow api-key`"
         )
-        return url
+    environment.seal()
+    return found
 
 
 def _known_names() -> frozenset[str]:
-    """Every name that the reader asks for, learned by reading an empty environment."""
-    reader = _Reader({})
+    """Every name that is asked for, learned by reading an empty environment."""
     asked: set[str] = set()
 
     class Recorder(Env):
@@ -664,8 +459,9 @@ def _known_names() -> frozenset[str]:
             asked.add(env_key)
             return default
 
-    reader.env = Recorder({})
-    reader.fields()
+    environment = Environment({})
+    environment.env = Recorder({})
+    _read(environment)
     return frozenset(asked)
 
 

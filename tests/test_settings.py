@@ -336,7 +336,8 @@ def test_origins_for_mcp_are_compared_in_lower_case(read: Read) -> None:
 @pytest.mark.parametrize("origin", ["*", "ours.example", "https://ours.example/", "https://*.example", "https://a@b"])
 def test_what_is_no_origin_stops_the_start(read: Read, origin: str) -> None:
     assert problems(read, KEYTURN_MCP_ALLOWED_ORIGINS=origin) == [
-        f"KEYTURN_MCP_ALLOWED_ORIGINS names '{origin}': write an origin such as https://keyturn.example:8443"
+        f"KEYTURN_MCP_ALLOWED_ORIGINS names '{origin}': write an origin such as https://keyturn.example:8443, "
+        "without a path or a pattern"
     ]
 
 
@@ -366,9 +367,10 @@ def test_a_database_address_that_cannot_be_read_stops_the_start(read: Read, addr
     assert problems(read, LANGFLOW_DATABASE_URL=address)[0].startswith("LANGFLOW_DATABASE_URL is not a URL")
 
 
-def test_the_home_of_nobody_stops_the_start(read: Read) -> None:
-    found = problems(read, LANGFLOW_CONFIG_DIR="~nobody-of-this-name/x")
-    assert found == ["LANGFLOW_CONFIG_DIR is '~nobody-of-this-name/x': there is no such user; write the whole path"]
+@pytest.mark.parametrize("name", ["LANGFLOW_CONFIG_DIR", "KEYTURN_LFX_PYTHON", "KEYTURN_SOCKET"])
+def test_the_home_of_nobody_stops_the_start(read: Read, name: str) -> None:
+    found = problems(read, **{name: "~nobody-of-this-name/x"})
+    assert found == [f"{name} is '~nobody-of-this-name/x': there is no such user; write the whole path"]
 
 
 def test_an_env_file_that_is_no_text_stops_the_start(tmp_path: Path) -> None:
