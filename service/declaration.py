@@ -27,6 +27,7 @@ from service.domain.keys import KeyRules, NewKey, StoredKey
 from service.domain.permissions import Rate, rights_from
 from service.domain.ports import PasswordHasher, Vault
 from service.domain.usernames import by_name
+from service.instants import in_utc
 from service.storage.flows import Flow
 from service.storage.users import User
 from service.storage.variables import Variable
@@ -269,7 +270,10 @@ def _instant(table: Table) -> datetime | None:
     if value is None:
         return None
     instant = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day, tzinfo=UTC)
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+    try:
+        return in_utc(instant)
+    except ValueError as error:
+        raise DeclarationError(f"{table.where}: expires_at is {error}") from None
 
 
 def _uuid(text: object) -> uuid.UUID | None:

@@ -163,6 +163,7 @@ USER = f'user = "{SUPERUSER}"\n'
         (f'[[keys]]\n{USER}digest = "sha256:{"0" * 64}"\nscopes = ["all"]\n', "Input should be"),
         (f'[[keys]]\n{USER}digest = "sha256:{"0" * 64}"\nrate = "many"\n', "rate is written as"),
         (f'[[keys]]\n{USER}digest = "sha256:{"0" * 64}"\nexpires_at = 2001-01-01\n', "in the past"),
+        (f'[[keys]]\n{USER}digest = "sha256:{"0" * 64}"\nexpires_at = 9999-12-31T23:59:59-14:00\n', "the last day"),
         (f'[[keys]]\n{USER}digest = "sha256:{"0" * 64}"\nscopes = "run"\n', "scopes must be a list"),
     ],
 )

@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from service.adapters.langflow_secrets import MARK, LangflowSecret
 from service.domain.moving import Old, OldKey, OldVariable
+from service.instants import in_utc
 
 _TABLES = ("user", "apikey", "variable", "folder", "flow", "message")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -233,10 +234,7 @@ def _instant(value: object) -> datetime | None:
     if value is None:
         return None
     instant = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    try:
-        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("the first or the last day of all, in a zone where it is another one") from None
+    return in_utc(instant)
 
 
 def _json(value: object) -> Any:

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from service.adapters.connections import Exchange, http_client, http_module
 from service.domain.errors import ComponentFailed, ProviderFailed, RunFailed, RunTimedOut
 from service.domain.ports import Cancellation, ModelChunk, ModelRequest
+from service.instants import in_utc
 
 SETTING = "KEYTURN_MODEL_BASE_URLS"
 
@@ -293,8 +294,7 @@ def _retry_after(headers: Any) -> float | None:
     with suppress(ValueError):
         return _positive(float(asked))
     with suppress(ValueError):
-        when = parsedate_to_datetime(asked)
-        return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+        return max(0.0, (in_utc(parsedate_to_datetime(asked)) - datetime.now(UTC)).total_seconds())
     return None
 
 

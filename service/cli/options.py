@@ -27,6 +27,7 @@ from service.domain.errors import Forbidden, LoginRefused, NotFound
 from service.domain.keys import KeyRules
 from service.domain.ports import PasswordHasher, Vault
 from service.domain.usernames import by_name
+from service.instants import in_utc
 from service.settings import Settings
 from service.storage import User
 from service.storage.base import utc_now
@@ -228,12 +229,20 @@ def the_superuser(place: Workplace, login: Login) -> User:
 class Date(click.DateTime):
     """A date or a time; without an offset it is UTC."""
 
+    name = "date"
+
     def __init__(self) -> None:
         super().__init__(_DATE_FORMATS)
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002 - as click asks
+        return "DATE"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         found: datetime = super().convert(value, param, ctx)
-        return found if found.tzinfo else found.replace(tzinfo=utc_now().tzinfo)
+        try:
+            return in_utc(found)
+        except ValueError as error:
+            self.fail(f"{value} is {error}", param, ctx)
 
 
 def _cell(value: object) -> str:

@@ -16,6 +16,7 @@ from service.chance import new_id
 from service.domain.errors import ComponentFailed, EngineFailed, RunFailed
 from service.domain.ports import StoredMessage, TokenUsage
 from service.engine.graph import Graph
+from service.instants import in_utc
 
 Json = dict[str, Any]
 _WORD = re.compile(r"[A-Za-z_][\w.]{0,79}")
@@ -162,7 +163,6 @@ def _id(value: object) -> str:
 
 def _time(value: object) -> datetime:
     try:
-        told = datetime.fromisoformat(_text(value).removesuffix(" UTC"))
-        return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
-    except (ValueError, OverflowError):
+        return in_utc(datetime.fromisoformat(_text(value).removesuffix(" UTC")))
+    except ValueError:
         return datetime.now(UTC)

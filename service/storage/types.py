@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +14,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
+
+from service.instants import in_utc
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -26,25 +28,25 @@ class UTCDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any]:
-        return _text_of_utc if dialect.name == "sqlite" else _in_utc
+        return _text_of_utc if dialect.name == "sqlite" else _with_zone_in_utc
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return in_utc(value)
 
 
-def _in_utc(value: datetime | None) -> datetime | None:
+def _with_zone_in_utc(value: datetime | None) -> datetime | None:
     if value is None:
         return None
     if value.tzinfo is None:
         raise ValueError("an instant needs a zone")
-    return value.astimezone(UTC)
+    return in_utc(value)
 
 
 def _text_of_utc(value: datetime | None) -> str | None:
     """As SQLAlchemy writes instants into SQLite, where they are compared as texts."""
-    utc = _in_utc(value)
+    utc = _with_zone_in_utc(value)
     return None if utc is None else utc.replace(tzinfo=None).isoformat(" ", "microseconds")
 
 

@@ -102,6 +102,10 @@ class TestKeys:
         rows = told(command("keys", "usage", key_id, "--json"))
         assert {row["status"] for row in rows} == {200}
 
+    def test_a_date_that_is_none_in_utc_is_refused_with_the_usage(self, command: Command) -> None:
+        done = command("keys", "create", "--expires", "9999-12-31T23:59:59-1400")
+        assert (done.exit_code, "the last day of all" in done.stderr) == (2, True)
+
     @pytest.mark.parametrize(
         ("words", "says"),
         [

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate
 
+from service.instants import in_utc
 from service.storage.base import is_storable
 
 
@@ -104,9 +105,8 @@ class Instant(fields.Field[datetime]):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> datetime:
         try:
-            instant = datetime.fromisoformat(value)
-            return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
-        except (TypeError, ValueError, OverflowError):
+            return in_utc(datetime.fromisoformat(value))
+        except (TypeError, ValueError):
             raise ValidationError({"kind": "datetime_parsing", "text": "Input should be a valid datetime"}) from None
 
 
