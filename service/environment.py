@@ -18,6 +18,11 @@ from sqlalchemy.exc import ArgumentError
 #: unix(7): sun_path has 108 bytes, the last of which is 0.
 _LONGEST_SOCKET = 107
 _SHORTEST_SECRET, _FEWEST_CHARACTERS = 32, 8
+#: The largest whole number that JSON's readers hold exactly (RFC 8259, section 6).
+_NO_MOST = 2**53
+_LONGEST_SHOWN = 40
+#: What environs says of a value, and what should be there.
+_KINDS = {"Not a valid integer.": "a whole number", "Not a valid boolean.": "true or false"}
 
 _Path = TypeVar("_Path", bound=Path | None)
 
@@ -58,10 +63,10 @@ class Env(environs.Env):
     def __init__(self, values: Mapping[str, str]) -> None:
         super().__init__(eager=False)
         # An empty value is how env files write "not set".
-        self._given = {name: value for name, value in values.items() if value.strip() != ""}
+        self.given = {name: value for name, value in values.items() if value.strip() != ""}
 
     def _get_value(self, env_key: str, default: Any) -> Any:
-        return self._given.get(env_key, default)
+        return self.given.get(env_key, default)
 
 
 class Environment:
@@ -82,7 +87,8 @@ class Environment:
             messages = error.error_messages
             # environs types the messages as it types a field's; sealing always gives a mapping.
             for name, texts in messages.items() if isinstance(messages, Mapping) else ():
-                self.problems.append(f"{name}: {' '.join(map(str, texts))} See docs/settings.md.")
+                told = self.env.given[name][:_LONGEST_SHOWN]
+                self.problems.append(f"{name} is {told!r}: it must be {_KINDS.get(texts[0], 'of another kind')}")
 
     def flag(self, name: str, default: bool) -> bool:
         """Yes or no."""
@@ -103,14 +109,15 @@ class Environment:
         value: Path | None = self.env.path(name, None)
         return default if value is None else value
 
-    def number(self, name: str, default: int | None, most: int = 2**53, *, least: int = 1) -> int | None:
+    def number(self, name: str, default: int | None, most: int = _NO_MOST, *, least: int = 1) -> int | None:
         """A whole number."""
         value: int | None = self.env.int(name, default)
         if value is not None and not least <= value <= most:
-            self.problems.append(f"{name} is {value}: it must be a whole number from {least} to {most}")
+            limits = f"{least} or more" if most == _NO_MOST else f"from {least} to {most}"
+            self.problems.append(f"{name} is {value}: it must be a whole number, {limits}")
         return value if value is not None else default
 
-    def seconds(self, name: str, default: float, most: int = 2**53) -> float:
+    def seconds(self, name: str, default: float, most: int = _NO_MOST) -> float:
         """A whole number, for what is reckoned with in fractions."""
         return float(self.number(name, int(default), most) or 0)
 

@@ -104,7 +104,7 @@ def of(
     def read(environment: Environment) -> Any:
         return (kind or _KINDS[type(default)])(environment, name, default, **rules)
 
-    return field(default=default, repr=not is_secret, metadata={"read": read})
+    return field(default=default, repr=not is_secret, metadata={"name": name, "read": read})
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,21 +309,22 @@ class Settings:
         Args:
             environ: the process environment; ``os.environ`` when None.
             env_file: a file to read; when None, ``.env`` of the current directory where there is one.
-            options: fields of this class, from a command line.
+            options: fields of this class that have a name in the environment, from a command line.
 
         Raises:
             SettingsError: names every problem at once.
         """
         process = dict(os.environ if environ is None else environ)
-        values = process | read_env_file(env_file)
+        names = {each.name: each.metadata["name"] for each in fields(cls) if "name" in each.metadata}
+        given = {names[name]: str(value) for name, value in options.items() if value is not None}
+        values = process | read_env_file(env_file) | given
         environment = Environment(values)
         read = _read(environment)
         problems = [*environment.problems, *_unknown_names(values)]
         if problems:
             raise SettingsError(problems)
-        given = {name: value for name, value in options.items() if value is not None}
         settings = cls(
-            **(read | given),
+            **read,
             # Only the names that flows may see: the rest of the environment stays out of reach.
             environment={n: values[n] for n in read["variables_from_environment"] if values.get(n, "").strip()},
             bootstrap_environment=_referred_to(read["bootstrap_file"], values),

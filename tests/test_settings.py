@@ -52,6 +52,34 @@ def test_an_option_that_was_not_given_changes_nothing(read: Read) -> None:
     assert read("LANGFLOW_PORT=8001\n", {"port": None}).port == 8001
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("port", 0, "LANGFLOW_PORT is 0: it must be a whole number, from 1 to 65535"),
+        ("port", 99_999, "LANGFLOW_PORT is 99999: it must be a whole number, from 1 to 65535"),
+        ("workers", -1, "LANGFLOW_WORKERS is -1: it must be a whole number, 1 or more"),
+        ("worker_timeout", 0, "LANGFLOW_WORKER_TIMEOUT is 0: it must be a whole number, 1 or more"),
+    ],
+)
+def test_an_option_is_judged_as_its_setting_is(read: Read, option: str, value: int, says: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        read(None, {option: value})
+    assert refusal.value.problems == [says]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("LANGFLOW_PORT", "many", "LANGFLOW_PORT is 'many': it must be a whole number"),
+        ("LANGFLOW_BACKEND_ONLY", "perhaps", "LANGFLOW_BACKEND_ONLY is 'perhaps': it must be true or false"),
+    ],
+)
+def test_what_is_of_another_kind_is_shown_with_what_should_be_there(
+    read: Read, name: str, value: str, says: str
+) -> None:
+    assert problems(read, **{name: value}) == [says]
+
+
 def test_the_process_environment_counts_where_the_file_is_silent(read: Read) -> None:
     assert read("LANGFLOW_HOST=127.0.0.1\n", LANGFLOW_PORT="8000").port == 8000
 
