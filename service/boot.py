@@ -151,12 +151,14 @@ def prepare(settings: Settings, *, started: bool = False) -> Facts:
 
 
 def open_log(settings: Settings) -> None:
-    """Send the logs of this process where the settings say.
+    """Send the logs of this process where the settings say; the file's folder is made.
 
     Raises:
         BootError: the file cannot be opened.
     """
     try:
+        if settings.log_file is not None:
+            settings.log_file.parent.mkdir(parents=True, exist_ok=True)
         observability.install(settings.log_level, settings.log_file, as_json=settings.log_json)
     except OSError as error:
         raise BootError(

@@ -98,19 +98,28 @@ def lfx_executor(settings: Settings) -> LfxExecutor | None:
     return LfxExecutor(fence, most=settings.lfx_max_runs, most_bytes=settings.lfx_max_output_bytes)
 
 
+def redis_limits(url: str) -> LimitStore:
+    """Limits that Redis counts; it is not asked yet.
+
+    Raises:
+        BootError: the package redis is not installed, or the address cannot be used.
+    """
+    try:
+        from service.adapters.limits_redis import RedisLimits
+    except ImportError:
+        raise BootError("KEYTURN_REDIS_URL needs the package redis: pip install 'keyturn[redis]'") from None
+    try:
+        return RedisLimits(url)
+    except ValueError as error:
+        raise BootError(f"KEYTURN_REDIS_URL cannot be used: {error}") from None
+
+
 def limits_of_keys(settings: Settings, engine: Engine, now: Callable[[], datetime] | None = None) -> SharedLimits:
     """Where limits are counted for all workers: Redis where there is one, the database otherwise."""
     clock = None if now is None else (lambda: now().timestamp())
     shared: LimitStore
     if settings.redis_url:
-        try:
-            from service.adapters.limits_redis import RedisLimits
-        except ImportError:
-            raise BootError("KEYTURN_REDIS_URL needs the package redis: pip install 'keyturn[redis]'") from None
-        try:
-            shared = RedisLimits(settings.redis_url)
-        except ValueError as error:
-            raise BootError(f"KEYTURN_REDIS_URL cannot be used: {error}") from None
+        shared = redis_limits(settings.redis_url)
     elif is_memory(settings.database_url):
         shared = LocalLimits(clock or time)
     else:

@@ -10,6 +10,8 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 from service import boot, memory, observability, stopping
+from service.background import celery_of
+from service.execution import redis_limits
 from service.metrics import Board, occupy
 from service.settings import Settings
 from service.start_screen import start_screen
@@ -25,6 +27,12 @@ def options(settings: Settings) -> dict[str, Any]:
     def on_starting(_server: Any) -> None:
         """Once, before any worker: bring everything into order and tell the operator how things stand."""
         with boot.exit_on_error():
+            # What each worker would refuse is told before anything is made, and once.
+            boot.open_log(settings)
+            if settings.redis_url:
+                redis_limits(settings.redis_url).close()
+            if settings.broker_url:
+                celery_of(settings)
             facts = boot.start(settings)
         memory.share()
         print(start_screen(settings, facts), file=sys.stderr, flush=True)

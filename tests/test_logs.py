@@ -96,3 +96,9 @@ def test_a_failure_that_carries_the_callers_key_is_logged_without_it(
     assert (answer.status_code, str(api.key) in answer.text) == (500, False)
     assert "provoked with sk-***" in text
     assert str(api.key) not in text
+
+
+def test_the_folder_of_the_log_is_made(make_app: Callable[..., Flask], sqlite_url: URL, tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "of" / "keyturn.log"
+    make_app(sqlite_url, log_file=log)
+    assert log.is_file()

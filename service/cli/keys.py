@@ -47,7 +47,8 @@ def api_key(env_file: Path | None, name: str, plain: bool, log_level: str | None
     """Make an API key for the superuser and show it, this once.
 
     Works whether the server runs or not. With AUTO_LOGIN off it needs the superuser's password:
-    LANGFLOW_SUPERUSER_PASSWORD, or it asks. It only ever adds a key; none is replaced.
+    LANGFLOW_SUPERUSER_PASSWORD, or it asks. On an empty database it makes the superuser first, and shows the
+    password that it has made. It only ever adds a key; none is replaced.
     """
     del log_level
     settings = read_settings(env_file)

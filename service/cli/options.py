@@ -48,6 +48,8 @@ class Workplace:
     rules: KeyRules
     hasher: PasswordHasher = field(default_factory=Argon2Hasher)
     now: datetime = field(default_factory=utc_now)
+    #: Of the first superuser, where this command has made the database on its way.
+    made_password: str | None = field(default=None, repr=False)
     #: The superuser who has shown who they are.
     by: Actor = CONSOLE
     as_json: bool = False
@@ -164,7 +166,8 @@ def workplace(settings: Settings) -> Iterator[Workplace]:
         with Session(engine, expire_on_commit=False) as session:
             begin_write(session)
             try:
-                yield Workplace(settings, engine, session, vault, boot.key_rules(settings, vault))
+                rules = boot.key_rules(settings, vault)
+                yield Workplace(settings, engine, session, vault, rules, made_password=facts.made_password)
             except (LoginRefused, BreakGlassRefused) as error:
                 session.rollback()
                 _note_refusal(begin_write(session), error)
@@ -194,8 +197,8 @@ class Login:
     password: str | None = field(repr=False)
 
 
-def ask_for_login(settings: Settings) -> Login:
-    """Return whom to act as.
+def ask_for_login(settings: Settings) -> Login | None:
+    """Return whom to act as; None: the first superuser, whom this command makes on its way.
 
     With AUTO_LOGIN it is the superuser of the settings. Without, whoever runs the command must know the password:
     from the settings, or asked for.
@@ -204,19 +207,25 @@ def ask_for_login(settings: Settings) -> Login:
         return Login(settings.superuser, None)
     if settings.superuser_password:
         return Login(settings.superuser, settings.superuser_password)
+    if boot.has_no_users(settings):
+        return None
     name = settings.superuser
     if sys.stdin.isatty():
         name = click.prompt("Superuser", default=name, err=True)
     return Login(name, read_secret("Password"))
 
 
-def the_superuser(place: Workplace, login: Login) -> User:
+def the_superuser(place: Workplace, login: Login | None) -> User:
     """Return the superuser to act as.
 
     Raises:
         Forbidden: there is no such superuser.
         LoginRefused: the password is wrong.
     """
+    if login is None:
+        if place.made_password is None:
+            raise Forbidden("Another command has made the first superuser at this moment; run this one again")
+        login = Login(place.settings.superuser, place.made_password)
     if login.password is None:
         user = by_name(place.session, login.username)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def _first_key(settings: Settings) -> str | None:
 
 
 def _panel(settings: Settings, facts: boot.Facts) -> str:
-    password = facts.made_password or "as you set it, or as it was shown at the first start"
+    password = facts.made_password or "as you set it, or as the first start showed it"
     lines = [
         f"Keyturn answers at   {address(settings)}",
         f"Superuser            {facts.superuser}",
@@ -72,7 +73,7 @@ def _curl(settings: Settings, key: str | None) -> str:
         '  -d \'{"input_value": "Hello"}\'',
         "",
         "The flow keyturn-chat needs OPENAI_API_KEY. More keys:",
-        f"LANGFLOW_CONFIG_DIR={settings.config_dir} keyturn api-key",
+        f"LANGFLOW_CONFIG_DIR={settings.config_dir} {sys.argv[0]} api-key",
     ]
     return "\n".join(lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -89,10 +90,12 @@ def refuse_taken_port(settings: Settings) -> None:
         try:
             probe.bind((settings.host, settings.port))
         except OSError as error:
-            raise BootError(
-                f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): stop the other program, or "
-                "choose another --port"
-            ) from None
+            way = (
+                "stop the other program, or choose another --port or LANGFLOW_PORT"
+                if error.errno == errno.EADDRINUSE
+                else "choose an address of this machine with --host or LANGFLOW_HOST, and a --port that you may use"
+            )
+            raise BootError(f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): {way}") from None
 
 
 def _refuse_taken_socket(path: Path) -> None:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+import pytest
 import requests
 from sqlalchemy import URL, create_engine, text
 
@@ -87,3 +88,32 @@ def test_gunicorn_stops_with_one_line_when_a_setting_is_unknown(tmp_path: Path) 
     refused = run(["gunicorn", "-c", "python:service.gunicorn_conf", "wsgi:app"], ROOT, **environment)
     assert refused.returncode == 3
     assert refused.stderr == "keyturn: LANGFLOW_AUTOLOGIN is not a setting: did you mean LANGFLOW_AUTO_LOGIN?\n"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "says"),
+    [
+        ("LANGFLOW_LOG_FILE", "/dev/null/log", "LANGFLOW_LOG_FILE /dev/null/log cannot be opened"),
+        ("KEYTURN_REDIS_URL", "redis://127.0.0.1:no/0", "KEYTURN_REDIS_URL cannot be used"),
+    ],
+)
+def test_what_the_workers_would_refuse_stops_the_start_in_one_line(
+    tmp_path: Path, setting: str, value: str, says: str
+) -> None:
+    own = {"LANGFLOW_CONFIG_DIR": str(tmp_path), "LANGFLOW_PORT": str(free_port()), setting: value}
+    ended = run(["gunicorn", "-c", "python:service.gunicorn_conf", "wsgi:app"], ROOT, **own)
+    assert (ended.returncode, ended.stderr.count("\n")) == (3, 1)
+    assert ended.stderr.startswith(f"keyturn: {says}")
+
+
+def test_a_key_can_be_made_before_the_first_start(tmp_path: Path) -> None:
+    own = {"LANGFLOW_CONFIG_DIR": str(tmp_path)}
+    made = run(["langflow", "api-key", "--plain"], tmp_path, **own)
+    password = re.fullmatch(r"keyturn: made the superuser langflow with the password (\S+)\n", made.stderr)
+    assert password
+    with running(["keyturn", "run"], tmp_path, **own, LANGFLOW_PORT=str(port := free_port())):
+        wait_until_it_answers(url := f"http://127.0.0.1:{port}")
+        key = {"x-api-key": made.stdout.strip()}
+        assert requests.get(f"{url}/api/v1/users/whoami", headers=key, timeout=30).json()["username"] == "langflow"
+        login = {"username": "langflow", "password": password[1]}
+        assert requests.post(f"{url}/api/v1/login", data=login, timeout=30).status_code == 200

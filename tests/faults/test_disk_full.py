@@ -20,7 +20,6 @@ from tests.faults.conftest import Server, serving
 from tests.faults.making import Maker
 from tests.support.client import Api
 from tests.support.crowd import Answer
-from tests.support.server import ROOT, run
 from tests.support.waiting import until
 
 
@@ -153,12 +152,3 @@ def test_a_log_that_cannot_be_written_is_told_of_once(story: Story) -> None:
     assert story.printed.count("the log cannot be written") <= 2  # by each of the two workers
     assert "Logging error" not in story.printed
     assert "Traceback" not in story.printed + story.log
-
-
-def test_a_log_file_that_cannot_be_opened_stops_the_start_in_one_line(tmp_path: Path) -> None:
-    log = tmp_path / "none" / "log"
-    own = {"LANGFLOW_CONFIG_DIR": str(tmp_path), "LANGFLOW_LOG_FILE": str(log)}
-    ended = run(["gunicorn", "wsgi:app"], ROOT, **own)
-    assert ended.returncode == 3
-    assert f"keyturn: LANGFLOW_LOG_FILE {log} cannot be opened" in ended.stderr
-    assert "Traceback" not in ended.stderr
