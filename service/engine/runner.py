@@ -24,7 +24,7 @@ from service.engine.fields import Unfit, fitted
 from service.engine.memory import remember
 from service.engine.plan import Plan, retarget
 from service.engine.results import Json, message_event, step_result
-from service.engine.values import STOPPED, Message, total_usage
+from service.engine.values import STOPPED, Data, Message, Table, total_usage, weight
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ class _Execution:
                     if isinstance(value, GeneratorType):
                         value = yield from value
                     else:
-                        run.produce(_size(value))
+                        run.produce(_size(value, run))
                     made[name] = value
         except Exception as error:
             raise _translated(step, error) from None
@@ -270,10 +270,13 @@ def _translated(step: Step, error: Exception) -> Exception:
     return ComponentFailed(f"The component failed ({type(error).__name__}).", component=step.display_name)
 
 
-def _size(value: object) -> int:
+def _size(value: object, run: Run) -> int:
     if isinstance(value, Message):
         return len(value.text)
-    return len(value) if isinstance(value, str) else 0
+    if isinstance(value, str):
+        return len(value)
+    left = run.limits.max_output_bytes - run.produced
+    return weight(value, left) if isinstance(value, Data | Table | list) else 0
 
 
 def _log(step: Step, error: Exception) -> None:

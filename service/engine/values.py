@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from service.domain.errors import RunTooLarge
 from service.domain.ports import TokenUsage
 
 SENDER_AI = "Machine"
@@ -17,6 +18,11 @@ NAME_AI = "AI"
 
 Source = tuple[str | None, str | None, str | None]
 NO_SOURCE: Source = (None, None, None)
+
+#: Characters; what a value may grow to when it is written out.
+_LONGEST_JSON, _LONGEST_PADDED = 10_000_000, 1_000_000
+#: What anything but a text counts as, in characters: an empty record takes memory too.
+_LEAST_WEIGHT = 4
 
 
 class _Stopped:
@@ -136,9 +142,44 @@ def clean(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"^\s*$", "", text, flags=re.MULTILINE))
 
 
+def weight(value: object, most: int) -> int:
+    """Characters that a value holds, nested ones included; the count ends once there are more than ``most``.
+
+    A record may hold another one many times over, which takes no memory until somebody writes it out.
+    """
+    total, waiting = 0, [value]
+    while waiting and total <= most:
+        item = waiting.pop()
+        if isinstance(item, str):
+            total += len(item)
+            continue
+        total += _LEAST_WEIGHT
+        if isinstance(item, Message):
+            total += len(item.text)
+        elif isinstance(item, Data):
+            waiting.append(item.data)
+        elif isinstance(item, Table):
+            waiting.extend(item.rows)
+        elif isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, list | tuple):
+            waiting.extend(item)
+    return total
+
+
 def as_json(value: object, indent: int = 2) -> str:
-    """Pretty JSON; what JSON cannot say is written as text."""
-    return json.dumps(value, indent=indent, ensure_ascii=False, default=str)
+    """Pretty JSON; what JSON cannot say is written as text.
+
+    Raises:
+        RunTooLarge: it would be too long; the deeper a value is nested, the more blanks each line takes.
+    """
+    pieces, size = [], 0
+    for piece in json.JSONEncoder(indent=indent, ensure_ascii=False, default=str).iterencode(value):
+        pieces.append(piece)
+        size += len(piece)
+        if size > _LONGEST_JSON:
+            raise RunTooLarge(f"A value is longer than {_LONGEST_JSON} characters as JSON.")
+    return "".join(pieces)
 
 
 def display(value: object) -> str:
@@ -167,6 +208,9 @@ def to_markdown(table: Table) -> str:
     cells = [_column([row.get(name) for row in table.rows], r) for name, r in zip(columns, right, strict=True)]
     rows = [list(row) for row in zip(*cells, strict=True)]
     widths = [max(len(name) + 2, *(len(row[at]) for row in rows), 0) for at, name in enumerate(columns)]
+    if sum(widths) * len(rows) > _LONGEST_PADDED:
+        # One long cell would be repeated in blanks for each row.
+        widths = [len(name) for name in columns]
     rules = ["-" * (w + 1) + ":" if r else ":" + "-" * (w + 1) for w, r in zip(widths, right, strict=True)]
     lines = [_line(columns, widths, right), "|" + "|".join(rules) + "|"]
     return "\n".join(lines + [_line(row, widths, right) for row in rows])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from service.domain.errors import ComponentFailed, RunFailed
 from service.domain.ports import UploadedFile
-from service.engine.component import Component, Output
+from service.engine.component import Component, Output, Run
 from service.engine.components.processing import csv_records
 from service.engine.fields import Field
 from service.engine.uploads import read, references
@@ -18,7 +19,9 @@ from service.engine.values import Data, Message, Table, as_json, text_of
 Record = dict[str, object]
 
 _MOST_PAGES = 2000
-_MOST_UNPACKED = 200_000_000
+_MOST_UNPACKED = 50_000_000
+#: Columns that one cell of a Word table may span; Word itself allows 63.
+_WIDEST_CELL = 63
 _TEXT = frozenset(
     "txt md mdx csv json yaml yml xml html htm rst log ini cfg toml py js ts tsx sh sql css tsv".split()  # noqa: SIM905
 )
@@ -74,17 +77,18 @@ class File(Component):
         chosen = self._chosen()
         if not chosen:
             raise self.fail("No file is chosen.")
-        found = []
+        found, size = [], 0
         for reference in chosen:
             self.run.tick()
             try:
                 file = read(self, reference)
-                text = text_in(file)
-            except RunFailed as error:
+                text = text_in(file, self.run)
+            except ComponentFailed as error:
                 if not self.flag("silent_errors"):
                     raise self.fail(error.reason) from None
                 continue
-            self.run.produce(len(text))
+            size += len(text)
+            self.run.room_for(size)
             found.append((file, text))
         return found
 
@@ -104,61 +108,74 @@ def _suffix(name: str) -> str:
     return name.rpartition(".")[2].lower()
 
 
-def text_in(file: UploadedFile) -> str:
+def text_in(file: UploadedFile, run: Run) -> str:
     """The text of a file, by its suffix.
 
     Raises:
         ComponentFailed: a kind that cannot be read, or a broken or hostile file.
+        RunTooLarge, RunTimedOut: a small file can hold any amount of text, and of work.
     """
     suffix = _suffix(file.name)
     reader = _READERS.get(suffix, _plain if suffix in _TEXT or "." not in file.name else None)
     if reader is None:
         raise ComponentFailed(f"Files of type {suffix[:20]} cannot be read.")
     try:
-        return reader(file.content)
-    except ComponentFailed:
+        return reader(file.content, run)
+    except RunFailed:
         raise
     except Exception as error:
         # The libraries raise all kinds of errors for broken files, and their texts may quote the content.
         raise ComponentFailed(f"The file {file.name[:80]} cannot be read ({type(error).__name__}).") from None
 
 
-def _plain(content: bytes) -> str:
+def _plain(content: bytes, _run: Run) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return content.decode("latin-1")
 
 
-def _json(content: bytes) -> str:
+def _json(content: bytes, run: Run) -> str:
     """JSON on one line for each value, so that a broken file is found here."""
-    return as_json(json.loads(_plain(content)))
+    return as_json(json.loads(_plain(content, run)))
 
 
-def _pdf(content: bytes) -> str:
+def _pdf(content: bytes, run: Run) -> str:
     from pypdf import PdfReader
 
     reader = PdfReader(io.BytesIO(content))
     if len(reader.pages) > _MOST_PAGES:
         raise ComponentFailed(f"A PDF with more than {_MOST_PAGES} pages is not read.")
-    return "\n\n".join(page.extract_text() for page in reader.pages)
+    return "\n\n".join(_watched((page.extract_text() for page in reader.pages), run))
 
 
-def _docx(content: bytes) -> str:
+def _docx(content: bytes, run: Run) -> str:
     import docx
+    from docx.oxml.ns import qn
 
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         # What a document unpacks to can be a thousand times its size.
         if sum(item.file_size for item in archive.infolist()) > _MOST_UNPACKED:
             raise ComponentFailed("The document is too large when it is unpacked.")
     document = docx.Document(io.BytesIO(content))
-    lines = [paragraph.text for paragraph in document.paragraphs]
-    for table in document.tables:
-        lines.extend(" | ".join(cell.text for cell in row.cells) for row in table.rows)
-    return "\n\n".join(line for line in lines if line)
+    if any(span.val > _WIDEST_CELL for span in document.element.body.iter(qn("w:gridSpan"))):
+        raise ComponentFailed(f"The document has a table with a cell over more than {_WIDEST_CELL} columns.")
+    paragraphs = (paragraph.text for paragraph in document.paragraphs)
+    rows = (" | ".join(cell.text for cell in row.cells) for table in document.tables for row in table.rows)
+    return "\n\n".join(text for text in _watched(chain(paragraphs, rows), run) if text)
 
 
-_READERS: dict[str, Callable[[bytes], str]] = {"pdf": _pdf, "docx": _docx, "json": _json}
+def _watched(texts: Iterable[str], run: Run) -> Iterator[str]:
+    """Pages, paragraphs or rows, as long as the run has time and room for them."""
+    size = 0
+    for text in texts:
+        run.seconds_left()
+        size += len(text)
+        run.room_for(size)
+        yield text
+
+
+_READERS: dict[str, Callable[[bytes, Run], str]] = {"pdf": _pdf, "docx": _docx, "json": _json}
 
 
 def _rows(file: UploadedFile, text: str) -> list[Record]:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 
-from service.domain.errors import FlowInvalid
+from service.domain.errors import FlowInvalid, RunTooLarge
 from service.engine.component import Component, Draft, Output
 from service.engine.fields import Field
 from service.engine.patterns import find_all
 from service.engine.templates import Parts, fill, names, parse
-from service.engine.values import Data, Message, Table, display, text_of
+from service.engine.values import Data, Message, Table, display, text_of, weight
 
 Record = dict[str, object]
+
+#: Cells of a table that is read of a text.
+_MOST_CELLS = 1_000_000
 
 
 class Parser(Component):
@@ -173,9 +177,15 @@ def _parsed(text: str) -> Data:
 
 
 def csv_records(text: str) -> list[Record]:
-    """The rows of a CSV text; a column in which every cell is a number becomes one of numbers."""
+    """The rows of a CSV text; a column in which every cell is a number becomes one of numbers.
+
+    Raises:
+        RunTooLarge: a short row is filled up to the header, so a small text can have any number of cells.
+    """
     rows = list(csv.reader(io.StringIO(text)))
     header = rows[0] if rows else []
+    if len(header) * (len(rows) - 1) > _MOST_CELLS:
+        raise RunTooLarge(f"A table has more than {_MOST_CELLS} cells.")
     columns = [_typed([row[at] if at < len(row) else "" for row in rows[1:]]) for at in range(len(header))]
     return [dict(zip(header, cells, strict=True)) for cells in zip(*columns, strict=True)]
 
@@ -211,10 +221,15 @@ class SplitText(Component):
         """One row for each piece, with what else its record holds."""
         key, bare = self.text("text_key") or "text", self.flag("clean_output")
         rows: list[Record] = []
+        size, most = 0, self.run.limits.max_output_bytes
         for record in self._records(key):
             rest = {} if bare else {name: value for name, value in record.items() if name != key}
-            rows.extend({"text": piece, **rest} for piece in self._pieces(_plain(record.get(key))))
-            self.run.room_for(sum(len(str(row["text"])) for row in rows[-1:]))
+            beside = weight(list(rest.values()), most)
+            for piece in self._pieces(_plain(record.get(key))):
+                # Pieces overlap, and each of them holds the rest: together they can be far longer than the text.
+                size += len(piece) + beside
+                self.run.room_for(size)
+                rows.append({"text": piece, **rest})
         return Table(rows)
 
     def split_as_list(self) -> list[Data]:
@@ -236,7 +251,7 @@ class SplitText(Component):
             raise self.fail("There is no text to split.")
         return records
 
-    def _pieces(self, text: str) -> list[str]:
+    def _pieces(self, text: str) -> Iterator[str]:
         size, overlap = self.integer("chunk_size") or 1000, self.integer("chunk_overlap") or 0
         if size < 1 or not 0 <= overlap <= size:
             raise self.fail("The chunk size has to be positive, and the overlap at most as large.")
@@ -271,27 +286,21 @@ def _split_keeping(text: str, separator: str, *, at_end: bool) -> list[str]:
     return [part for part in kept if part]
 
 
-def _merged(splits: Iterable[str], glue: str, size: int, overlap: int) -> list[str]:
+def _merged(splits: Iterable[str], glue: str, size: int, overlap: int) -> Iterator[str]:
     """Put pieces together up to ``size`` characters; each chunk begins with up to ``overlap`` of the one before."""
-    chunks: list[str] = []
-    window: list[str] = []
+    window: deque[str] = deque()
     length = 0  # of the window, glue included
-
-    def close() -> None:
-        chunk = glue.join(window).strip()
-        if chunk:
-            chunks.append(chunk)
-
     for piece in splits:
         needed = len(piece) + (len(glue) if window else 0)
         if window and length + needed > size:
-            close()
+            if chunk := glue.join(window).strip():
+                yield chunk
             while window and (length > overlap or length + len(piece) + len(glue) > size):
-                length -= len(window.pop(0)) + (len(glue) if window else 0)
+                length -= len(window.popleft()) + (len(glue) if window else 0)
         length += len(piece) + (len(glue) if window else 0)
         window.append(piece)
-    close()
-    return chunks
+    if chunk := glue.join(window).strip():
+        yield chunk
 
 
 class ParseData(Component):
@@ -389,6 +398,14 @@ class RegexExtractor(Component):
 
     def _found(self) -> list[str]:
         try:
-            return find_all(self.text("pattern"), self.text("input_text"))
+            return list(self._counted(find_all(self.text("pattern"), self.text("input_text"))))
         except ValueError as error:
             raise self.fail(str(error)) from None
+
+    def _counted(self, matches: Iterable[str]) -> Iterator[str]:
+        """Matches may overlap by what they look ahead to, so together they can be far longer than the text."""
+        size = 0
+        for match in matches:
+            size += len(match)
+            self.run.room_for(size)
+            yield match

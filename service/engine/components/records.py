@@ -253,21 +253,29 @@ class MergeData(Component):
 def _concatenated(records: list[Record]) -> list[Record]:
     """One record; texts under one key are put below each other, of other values the last counts."""
     joined: Record = {}
+    texts: dict[str, list[str]] = {}
     for key, value in (pair for record in records for pair in record.items()):
-        before = joined.get(key)
-        joined[key] = f"{before}\n{value}" if isinstance(before, str) and isinstance(value, str) else value
-    return [joined]
+        joined[key] = value
+        if isinstance(value, str):
+            texts.setdefault(key, []).append(value)
+        else:
+            texts.pop(key, None)
+    return [joined | {key: "\n".join(parts) for key, parts in texts.items()}]
 
 
 def _gathered(records: list[Record]) -> list[Record]:
     """One record; texts under one key become a list."""
     joined: Record = {}
+    lists: dict[str, list[object]] = {}
     for key, value in (pair for record in records for pair in record.items()):
-        before = joined.get(key)
-        if key in joined and isinstance(value, str):
-            joined[key] = [*before, value] if isinstance(before, list) else [before, value]
-        else:
+        if key not in joined or not isinstance(value, str):
             joined[key] = value
+            lists.pop(key, None)
+        elif key in lists:
+            lists[key].append(value)
+        else:
+            before = joined[key]
+            joined[key] = lists[key] = [*before, value] if isinstance(before, list) else [before, value]
     return [joined]
 
 
