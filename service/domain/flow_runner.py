@@ -89,13 +89,15 @@ class FlowRunner:
 
     def prepare(self, session: Callable[[], Session], owner_id: uuid.UUID, identifier: str, tweaks: Mapping[str, Any],
                 from_request: Mapping[str, str], session_id: str | None, *, depth: int = 0,
+                inside: RunContext | None = None,
                 only: frozenset[uuid.UUID] | None = None, slot: Slot | None = None,
                 traced: bool = False, key_id: uuid.UUID | None = None) -> Prepared:  # fmt: skip
         """Find a flow of the owner by id or endpoint name, and everything that its run needs.
 
         ``session`` is opened only when something has to be asked of the database. ``only`` are the flows that the
-        caller's key is limited to, for the flows that this one runs as well; ``slot`` holds its runs to their number;
-        ``traced`` notes which components ran; ``key_id`` is the key that counts for the run.
+        caller's key is limited to, for the flows that this one runs as well; ``inside`` is the run that runs this
+        one, ``depth`` of them deep; ``slot`` holds its runs to their number; ``traced`` notes which components ran;
+        ``key_id`` is the key that counts for the run.
 
         Raises:
             NotFound: none such, or somebody else's.
@@ -111,7 +113,9 @@ class FlowRunner:
         )
         history = DatabaseHistory(self._open, self._messages, owner_id, flow_id, at_once=session_id is not None)
         others = _OwnersFlows(self, self._open, owner_id, from_request, depth, only)
-        context = RunContext(history, OwnersUploads(self._open, owner_id), others, trace=[] if traced else None)
+        outer = inside or RunContext()
+        context = RunContext(history, OwnersUploads(self._open, owner_id), others, outer.cancellation, outer.spent,
+                             [] if traced else None)  # fmt: skip
         # A run inside a run has its place already; waiting for a second one could stop all of them for ever.
         places = self._places if depth == 0 else Places(1)
         note = self._note_of(owner_id, flow_id, key_id) if depth == 0 else None
@@ -197,7 +201,7 @@ class _OwnersFlows:
         self._from_request, self._depth = from_request, depth
 
     def run(
-        self, identifier: str, spec: RunInput, tweaks: Mapping[str, Any], session_id: str
+        self, identifier: str, spec: RunInput, tweaks: Mapping[str, Any], session_id: str, inside: RunContext
     ) -> Sequence[Mapping[str, Any]]:
         """Run a flow by id or name; see ``domain.ports.SubFlows``."""
         depth = self._depth + 1
@@ -206,7 +210,7 @@ class _OwnersFlows:
         with self._open() as session:
             prepared = self._runner.prepare(
                 lambda: session, self._owner_id, identifier, tweaks, self._from_request, session_id, depth=depth,
-                only=self._only,
+                inside=inside, only=self._only,
             )  # fmt: skip
         running = prepared.start(RunSpec(str(prepared.flow_id), prepared.session_id, spec, "any"))
         return finished(running)

@@ -434,9 +434,11 @@ class SubFlows(Protocol):
     """The other flows of the same owner."""
 
     def run(
-        self, identifier: str, spec: RunInput, tweaks: Mapping[str, Any], session_id: str
+        self, identifier: str, spec: RunInput, tweaks: Mapping[str, Any], session_id: str, inside: RunContext
     ) -> Sequence[Mapping[str, Any]]:
         """Run a flow by id or name and return its ``outputs``.
+
+        ``inside`` is that of the run which asks: the other one ends with it, and uses up what it may use.
 
         Raises:
             NotFound: none such, or somebody else's.
@@ -489,6 +491,21 @@ class ComponentTime:
     seconds: float
 
 
+@dataclass(slots=True)
+class Spent:
+    """What a run has used up so far, the runs inside it included.
+
+    Args:
+        steps: component executions.
+        produced: characters of output.
+        until: when it has to end, by ``time.monotonic``; None before it has begun.
+    """
+
+    steps: int = 0
+    produced: int = 0
+    until: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class RunContext:
     """What belongs to the owner of the flow that runs, and the caller's wish to stop it.
@@ -500,6 +517,7 @@ class RunContext:
     uploads: Uploads | None = None
     flows: SubFlows | None = None
     cancellation: Cancellation = field(default_factory=Cancellation)
+    spent: Spent = field(default_factory=Spent)
     trace: list[ComponentTime] | None = None
 
 

@@ -163,8 +163,8 @@ class Run:
     """What all components of one run share. Made for one run and thrown away with it."""
 
     __slots__ = (
-        "components", "context", "deadline", "flow_id", "limits", "outside", "produced",
-        "run_id", "session_id", "steps", "stream", "usage",
+        "components", "context", "deadline", "flow_id", "limits", "outside",
+        "run_id", "session_id", "spent", "stream", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -175,8 +175,11 @@ class Run:
         self.outside, self.limits, self.context = outside, limits, context
         self.components: dict[int, Component] = {}
         self.usage: dict[int, TokenUsage] = {}
-        self.deadline = monotonic() + limits.wall_seconds
-        self.steps = self.produced = 0
+        # A flow that this one runs goes on where this one is: else each of them would have all of it anew.
+        self.spent = context.spent
+        if self.spent.until is None:
+            self.spent.until = monotonic() + limits.wall_seconds
+        self.deadline = self.spent.until
 
     def tick(self) -> None:
         """Count one step.
@@ -184,8 +187,8 @@ class Run:
         Raises:
             RunTooLarge, RunTimedOut: the run has used up its steps or its time.
         """
-        self.steps += 1
-        if self.steps > self.limits.max_steps:
+        self.spent.steps += 1
+        if self.spent.steps > self.limits.max_steps:
             raise RunTooLarge(f"The run took more than {self.limits.max_steps} steps.")
         self.seconds_left()
 
@@ -210,7 +213,7 @@ class Run:
             RunTooLarge: the run has produced too much.
         """
         self.room_for(size)
-        self.produced += size
+        self.spent.produced += size
 
     def room_for(self, size: int) -> None:
         """Check, before they are put together, that ``size`` more characters are allowed.
@@ -218,7 +221,7 @@ class Run:
         Raises:
             RunTooLarge: the run would produce too much.
         """
-        if self.produced + size > self.limits.max_output_bytes:
+        if self.spent.produced + size > self.limits.max_output_bytes:
             raise RunTooLarge(f"The run produced more than {self.limits.max_output_bytes} bytes.")
 
 

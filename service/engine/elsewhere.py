@@ -56,7 +56,6 @@ logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
-_NOBODY = RunContext()
 _READS_HISTORY = frozenset({"Memory", "MessageHistory", "MemoryComponent", "StoreMessage", "Agent", "AgentComponent"})
 _MOST_MESSAGES = 1000
 
@@ -133,7 +132,7 @@ class ElsewhereBound:
             InputConflict, VariableMissing, RunTooLarge, TooBusy: as for any run.
         """
         self._check(spec, values)
-        context = context or _NOBODY
+        context = context or RunContext()
         order = self._order(spec, values, context)
         lines = self._flow.executor.run(order, context.cancellation)
         return self._events(lines, order, context)

@@ -30,9 +30,6 @@ logger = logging.getLogger(__name__)
 
 Made = dict[str, object]
 
-#: Whose runs have no history, no files and no other flows.
-_NOBODY = RunContext()
-
 
 class CompiledFlow:
     """A plan that many threads may bind and run at once."""
@@ -91,7 +88,7 @@ class BoundFlow:
             stream=spec.stream,
             outside=plan.outside,
             limits=plan.limits,
-            context=context or _NOBODY,
+            context=context or RunContext(),
         )
         return self._execute(spec, values, given, run)
 
@@ -275,7 +272,7 @@ def _size(value: object, run: Run) -> int:
         return len(value.text)
     if isinstance(value, str):
         return len(value)
-    left = run.limits.max_output_bytes - run.produced
+    left = run.limits.max_output_bytes - run.spent.produced
     return weight(value, left) if isinstance(value, Data | Table | list) else 0
 
 

@@ -45,7 +45,7 @@ class _OtherFlow(Component):
         given, tweaks = self._handed_over()
         session_id = self.text("session_id") or self.run.session_id
         try:
-            outputs = flows.run(identifier, given, tweaks, session_id)
+            outputs = flows.run(identifier, given, tweaks, session_id, self.run.context)
         except NotFound:
             raise self.fail(f"There is no flow {identifier[:80]}.") from None
         except RunFailed:
