@@ -20,6 +20,8 @@ from typing import Any
 from service.adapters.names import resolved_in_time
 
 _PIECE = 65_536
+#: Of one answer, whatever it says of its length.
+_MOST_BYTES = 50_000_000
 _THREAD = threading.local()
 
 
@@ -30,13 +32,14 @@ class Exchange:
         seconds: from now until the deadline.
     """
 
-    __slots__ = ("_connection", "_deadline", "_lock", "_stop")
+    __slots__ = ("_connection", "_deadline", "_lock", "_received", "_stop")
 
     def __init__(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._connection: _Connection | None = None
+        self._received = 0
 
     @property
     def seconds_left(self) -> float:
@@ -84,6 +87,16 @@ class Exchange:
             raise late("the deadline has passed")
         return left if timeout is None else min(left, timeout)
 
+    def receive(self, count: int, too_much: type[Exception]) -> None:
+        """Count bytes that have come.
+
+        Raises:
+            too_much: they are more than any answer needs.
+        """
+        self._received += count
+        if self._received > _MOST_BYTES:
+            raise too_much("the answer is too long")
+
     def uses(self, connection: _Connection) -> None:
         """Remember what ``stop`` has to interrupt."""
         with self._lock:
@@ -101,6 +114,8 @@ class _Connection:
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         limit = self._limit(timeout, self._errors.ReadTimeout, self._errors.ReadError)
         found: bytes = self._stream.read(max_bytes, limit)
+        if self._user is not None:
+            self._user.receive(len(found), self._errors.ReadError)
         return found
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -184,7 +199,16 @@ def http_client(sdk: ModuleType) -> Any:
     pool = transport._pool
     # The library has no public way to bring one's own connections; the tests fail if this one stops to work.
     pool._network_backend = _Backend(pool._network_backend, _home(type(pool)))
-    return http.Client(transport=transport, trust_env=False, follow_redirects=False)
+
+    def refuse_compressed(response: Any) -> None:
+        # A thousand times its size would come out of it, and nothing counts that.
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            raise http.DecodingError("a compressed answer, which was not asked for", request=response.request)
+
+    return http.Client(
+        transport=transport, trust_env=False, follow_redirects=False,
+        headers={"Accept-Encoding": "identity"}, event_hooks={"response": [refuse_compressed]},
+    )  # fmt: skip
 
 
 def _home(thing: type) -> ModuleType:

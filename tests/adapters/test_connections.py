@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -88,6 +89,24 @@ def test_connections_are_used_again(adapter: OpenAIProvider, monkeypatch: pytest
     for _ in range(3):
         list(adapter.complete(REQUEST))
     assert len(asked) == 1
+
+
+def test_an_answer_that_is_compressed_is_not_unpacked(adapter: OpenAIProvider, server: Provider) -> None:
+    server.headers["content-encoding"] = "gzip"
+    with pytest.raises(ProviderFailed):
+        list(adapter.complete(REQUEST))
+    assert server.last.headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_without_an_end_is_given_up(
+    adapter: OpenAIProvider, server: Provider, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    server.pieces = ("x" * 1000,) * 10
+    assert list(adapter.complete(replace(REQUEST, stream=stream)))
+    monkeypatch.setattr(connections, "_MOST_BYTES", 5000)
+    with pytest.raises(ProviderFailed):
+        list(adapter.complete(replace(REQUEST, stream=stream)))
 
 
 def test_a_name_is_asked_for_no_longer_than_allowed() -> None:
