@@ -230,6 +230,9 @@ def the_superuser(place: Workplace, login: Login | None) -> User:
         user = by_name(place.session, login.username)
     else:
         user = accounts.login(place.session, CONSOLE, login.username, login.password, place.hasher, utc_now())
+        # The command may take its time or lock another user, and the superuser's own sessions are not to wait for it.
+        place.session.commit()
+        begin_write(place.session)
     if user is None or not user.is_superuser or not user.is_active:
         raise Forbidden("The superuser of LANGFLOW_SUPERUSER is missing, not active, or no superuser")
     return user

@@ -13,7 +13,7 @@ import uuid
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from service.domain import audit
@@ -57,10 +57,15 @@ def login(session: Session, by: Actor, username: str, password: str, hasher: Pas
         AwaitingApproval: the right password of an account that was never activated.
     """
     user = by_name(session, username)
-    if len(password) > PASSWORD_LENGTH or not hasher.verify(user.password_hash if user else None, password):
+    checked = user.password_hash if user else None
+    if len(password) > PASSWORD_LENGTH or not hasher.verify(checked, password):
         raise _refused("wrong password" if user else "unknown user", user)
+    # Not before: whoever merely guesses must hold up nobody.
+    user = lock_user(session, user.id) if user else None
     if user is None:
         raise _refused("unknown user", None)
+    if user.password_hash != checked and not hasher.verify(user.password_hash, password):
+        raise _refused("wrong password", user)
     if not user.is_active:
         if user.last_login_at is None:
             raise AwaitingApproval("Waiting for approval", "waiting for approval", user.id, user.username)
@@ -79,11 +84,36 @@ def _refused(reason: str, user: User | None) -> LoginRefused:
     return LoginRefused("Incorrect username or password", reason, *about)
 
 
-def issue(session: Session, user_id: uuid.UUID, lifetimes: Lifetimes, now: datetime,
-          family: uuid.UUID | None = None) -> Tokens:  # fmt: skip
+def lock_user(session: Session, user_id: uuid.UUID) -> User | None:
+    """Let nobody else make, exchange or end tokens of a user until this transaction ends; return the user as of now.
+
+    Every act that does one of these calls this first, and looks at tokens, password and activity after it. On
+    PostgreSQL a DELETE does not see the rows of a transaction that commits while it waits: without the lock, the pair
+    that a refresh is making would outlive a new password, a logout or a deactivation. The user comes before the
+    tokens, and one user at a time, so that no two acts wait for each other.
+
+    SQLite has one writer, whose transaction holds everything.
+    """
+    # Weaker than FOR UPDATE: new rows that refer to the user, keys and flows say, do not wait for it.
+    query = select(User).where(User.id == user_id).with_for_update(key_share=True)
+    return session.scalar(query.execution_options(populate_existing=True))
+
+
+def issue(session: Session, user_id: uuid.UUID, lifetimes: Lifetimes, now: datetime) -> Tokens:
+    """Make a pair of tokens for a new sign-in.
+
+    Raises:
+        LoginRefused: the account is not active any more.
+    """
+    user = lock_user(session, user_id)
+    if user is None or not user.is_active:
+        raise LoginRefused("Inactive user", "deactivated", user_id)
+    return _pair(session, user_id, uuid.uuid4(), lifetimes, now)
+
+
+def _pair(session: Session, user_id: uuid.UUID, family: uuid.UUID, lifetimes: Lifetimes, now: datetime) -> Tokens:
     """Make a pair of tokens; expired ones of the same user are swept away meanwhile."""
     session.execute(delete(SessionToken).where(SessionToken.user_id == user_id, SessionToken.expires_at < now))
-    family = family or uuid.uuid4()
     made = {kind: _PREFIX[kind] + secrets.token_urlsafe(32) for kind in (ACCESS, REFRESH)}
     for kind, seconds in ((ACCESS, lifetimes.access), (REFRESH, lifetimes.refresh)):
         session.add(
@@ -124,30 +154,24 @@ def refresh(session: Session, token: str, lifetimes: Lifetimes, now: datetime) -
 
     Returns:
         The pair, or ``Reused`` when the token was used before. Ending the family must survive the
-        refusal, so it is the caller's to write with ``end_family``.
+        refusal, so it is the caller's to write with ``end_reused``.
 
     Raises:
         TokenRefused: unknown, expired, of the wrong kind, or of a deactivated user.
     """
-    row = _find(session, token)
+    row = _find_locked(session, token)
     if row is None or row.kind != REFRESH or row.expires_at <= now or not row.user.is_active:
         raise TokenRefused("Invalid refresh token")
-    # One statement decides who used it first, also when two requests come at once.
-    first = session.execute(
-        update(SessionToken)
-        .where(SessionToken.id == row.id, SessionToken.used_at.is_(None))
-        .values(used_at=now)
-        .returning(SessionToken.id)
-    ).scalar()
-    if first is None:
+    if row.used_at is not None:
         return Reused(row.family, row.user_id, row.user.username)
+    row.used_at = now
     session.execute(delete(SessionToken).where(SessionToken.family == row.family, SessionToken.kind == ACCESS))
-    return issue(session, row.user_id, lifetimes, now, row.family)
+    return _pair(session, row.user_id, row.family, lifetimes, now)
 
 
 def logout(session: Session, by: Actor, token: str, now: datetime) -> None:
     """End the sign-in that a token belongs to; an unknown token is no error."""
-    row = _find(session, token)
+    row = _find_locked(session, token)
     if row is not None:
         known = replace(by, user_id=row.user_id, username=row.user.username, via="session")
         audit.record(session, known, Action.LOGOUT, now, Subject("user", row.user_id, row.user.username))
@@ -155,7 +179,10 @@ def logout(session: Session, by: Actor, token: str, now: datetime) -> None:
 
 
 def end_reused(session: Session, by: Actor, reused: Reused, now: datetime) -> None:
-    """End a sign-in of which a refresh token was used twice: one of the two users has copied it."""
+    """End a sign-in of which a refresh token was used twice: one of the two users has copied it.
+
+    To be called in the transaction of the ``refresh`` that said so, which has locked the user.
+    """
     end_family(session, reused.family)
     known = replace(by, user_id=reused.user_id, username=reused.username, via="session")
     subject = Subject("user", reused.user_id, reused.username)
@@ -165,12 +192,12 @@ def end_reused(session: Session, by: Actor, reused: Reused, now: datetime) -> No
 
 
 def end_family(session: Session, family: uuid.UUID) -> None:
-    """End all tokens of one sign-in."""
+    """End all tokens of one sign-in; the caller has locked the user."""
     session.execute(delete(SessionToken).where(SessionToken.family == family))
 
 
 def end_sessions(session: Session, user_id: uuid.UUID) -> None:
-    """End all sign-ins of a user."""
+    """End all sign-ins of a user; the caller has locked the user."""
     session.execute(delete(SessionToken).where(SessionToken.user_id == user_id))
 
 
@@ -185,7 +212,8 @@ def reset_password(session: Session, by: Actor, user_id: uuid.UUID, current: str
     """
     if user_id != by.user_id:
         raise NotFound("You can't change another user's password")
-    user = session.get(User, user_id)
+    # Before the password is looked at: of two changes at once, only one may pass with the former password.
+    user = lock_user(session, user_id)
     if user is None or len(current) > PASSWORD_LENGTH or not hasher.verify(user.password_hash, current):
         raise Rejected("Current password is incorrect")
     if new == current:
@@ -201,6 +229,15 @@ def _find(session: Session, token: str) -> SessionToken | None:
     if not is_login_token(token):
         return None
     return session.scalar(select(SessionToken).where(SessionToken.digest == _digest(token)))
+
+
+def _find_locked(session: Session, token: str) -> SessionToken | None:
+    """Find a token and lock its user; None also where it ended while that was waited for."""
+    found = _find(session, token)
+    if found is None or lock_user(session, found.user_id) is None:
+        return None
+    session.expire(found)
+    return _find(session, token)
 
 
 def _digest(token: str) -> str:

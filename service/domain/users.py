@@ -109,7 +109,9 @@ def update(session: Session, by: Actor, user_id: uuid.UUID, changes: Mapping[str
         raise Forbidden(
             "An API key that is limited or expires cannot set passwords or make superusers", code="more_than_itself"
         )
-    user = _find(session, user_id)
+    user = accounts.lock_user(session, user_id)
+    if user is None:
+        raise NotFound("User not found")
     before = _described(user)
     if by.is_superuser:
         _administer(session, user, changes, hasher, now)

@@ -59,6 +59,8 @@ def end() -> None:
     for token in (*carried, bearer.strip() if scheme.lower() == "bearer" else None):
         if token:
             accounts.logout(session(), actor(), token, services().now())
+            # The next one may be another user's, and two users are never locked at once.
+            release()
 
 
 def _is_known(username: str, own: Services) -> bool:

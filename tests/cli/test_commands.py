@@ -148,6 +148,11 @@ class TestWhoMay:
         event = api.get("/audit/?action=login&outcome=refused").json["events"][0]
         assert (event["via"], event["subject_name"]) == ("cli", SUPERUSER)
 
+    def test_a_sign_in_is_over_and_recorded_before_the_command_begins(self, api: Api, command: Command) -> None:
+        assert command("users", "deactivate", "nobody-of-that-name").exit_code == 1
+        event = api.get("/audit/?action=login").json["events"][0]
+        assert (event["via"], event["outcome"], event["actor_name"]) == ("cli", "done", SUPERUSER)
+
 
 class TestUsers:
     """``keyturn users``."""
