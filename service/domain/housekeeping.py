@@ -33,10 +33,12 @@ def find(session: Session, now: datetime) -> list[tuple[type[Any], list[Any]]]:
 
 
 def remove(session: Session, found: list[tuple[type[Any], list[Any]]]) -> None:
-    """Delete what ``find`` has found."""
+    """Delete what ``find`` has found, and nobody else holds at the moment."""
     for model, rows in found:
         key = model.__table__.primary_key.columns
-        session.execute(delete(model).where(tuple_(*key).in_([tuple(row) for row in rows])))
+        # Whoever holds one may want another that is already ours: then neither would get any further.
+        free = select(*key).where(tuple_(*key).in_([tuple(row) for row in rows])).with_for_update(skip_locked=True)
+        session.execute(delete(model).where(tuple_(*key).in_(free)).execution_options(synchronize_session=False))
 
 
 def _queries(over: datetime, now: datetime, ended: float) -> list[tuple[type[Any], Any]]:

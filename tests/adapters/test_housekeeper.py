@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select
+from flask import Flask
+from sqlalchemy import URL, Engine, func, select, text
 from sqlalchemy.orm import Session
 
 from service.adapters import housekeeper
@@ -126,3 +127,18 @@ def test_a_database_that_is_away_is_asked_again(engine: Engine, monkeypatch: pyt
     one.flush()
     one.flush()
     assert len(asked) == 2
+
+
+@pytest.mark.postgresql
+def test_what_somebody_else_holds_is_left_for_later(make_app: Callable[..., Flask], postgresql_url: URL) -> None:
+    engine = make_app(postgresql_url).extensions["keyturn"].engine
+    with Session(engine) as session, Session(engine) as elsewhere:
+        session.add_all([row for _ in range(2) for row in rows(session, OLD)])
+        session.commit()
+        held = elsewhere.scalars(select(SessionToken).limit(1).with_for_update()).one()
+        # It would wait without an end: whoever holds the row goes on only afterwards.
+        session.execute(text("SET LOCAL lock_timeout = '5s'"))
+        housekeeping.remove(session, housekeeping.find(session, NOW))
+        session.commit()
+        assert counts(session) == {"SessionToken": 1}
+        assert session.scalars(select(SessionToken.id)).one() == held.id
