@@ -27,7 +27,7 @@ from service.domain.policy import Kind, Outcome, Policy, without_credential
 from service.domain.sign_in import network_of
 from service.domain.usernames import by_name
 from service.http import bodies, csrf, key_limits, origins, sessions
-from service.http.db import Services, abandon, notes, session
+from service.http.db import Services, abandon, notes, services, session
 from service.http.identity import identify, presented
 from service.http.rules import RULES
 from service.settings import is_loopback
@@ -68,6 +68,21 @@ def visitor() -> Identity | None:
     """Return who sent this request, or None for nobody in particular; a refused one is nobody's too."""
     identity: Identity | None = g.get("identity")
     return identity
+
+
+def recognised() -> Identity | None:
+    """Return whose credential this request carries, where everybody may ask; one that is not good is nobody's.
+
+    It is judged, counted and noted as at the door, so that a key cannot be tried here unseen.
+
+    Raises:
+        TooManyAttempts: the key has used up its requests, or too many bad keys came from this address.
+        LimitsAway: as for ``key_limits.count``.
+    """
+    try:
+        return _admit(request, Kind.OPTIONAL, services())
+    except CredentialRefused:
+        return None
 
 
 def only_flows() -> frozenset[uuid.UUID] | None:

@@ -8,12 +8,12 @@ from flask import Response, jsonify, request
 from marshmallow import fields
 
 from service.domain import accounts
-from service.domain.errors import CredentialRefused, Forbidden, TokenRefused
+from service.domain.errors import TokenRefused
 from service.http import cookies, csrf, sessions, signing_in
 from service.http.db import services
-from service.http.identity import REFRESH_COOKIE, identify
+from service.http.identity import REFRESH_COOKIE
 from service.http.parsing import Blueprint
-from service.http.policy import passes_openly
+from service.http.policy import passes_openly, recognised
 from service.http.schemas.fields import Text, WireSchema
 from service.http.schemas.users import UserSchema
 
@@ -91,10 +91,7 @@ def logout() -> Response:
 @blueprint.response(200, SessionSchema)
 def current_session() -> dict[str, Any]:
     """Say who is signed in; a credential that is no longer good means nobody, and is no error."""
-    try:
-        identity = identify(request, services(), keys_only=False)
-    except (CredentialRefused, Forbidden):
-        identity = None
+    identity = recognised()
     account = identity.account if identity else None
     return {"authenticated": account is not None, "user": account, "store_api_key": None}
 

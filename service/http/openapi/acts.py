@@ -30,7 +30,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "auth.refresh": Operation((401, 403), cookies={"refresh_token_lf": TEXT}),
     "auth.logout": Operation((403,), answers={200: exactly(message=TEXT)}),
-    "auth.session": Operation(),
+    "auth.session": Operation((429,)),
     "runs.run": Operation(
         _RUN,
         answers={200: ref("RunResult"), 202: ref("StartedJob")},

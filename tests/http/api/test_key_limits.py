@@ -218,6 +218,37 @@ class TestBadKeys:
         answer = Api(app, "sk-wrong", "").get("/users/whoami", environ_overrides={"REMOTE_ADDR": "203.0.113.9"})
         assert answer.status_code == 403
 
+    def test_asking_who_is_signed_in_tries_no_more_of_them(self, app: Flask) -> None:
+        statuses = [Api(app, "sk-wrong", "").get("/session").status_code for _ in range(5)]
+        assert statuses == [200, 200, 200, 429, 429]
+
+
+class TestWhoIsSignedIn:
+    """``GET /session`` is open to everybody, and a key that it is asked with is used like any other."""
+
+    def test_a_use_is_counted(self, api: Api) -> None:
+        key, key_id = limited(api)
+        assert key.get("/session").json["authenticated"] is True
+        assert api.get(f"/api_key/{key_id}/usage").json["days"][0]["statuses"] == {"200": 1}
+
+    def test_the_keys_limit_holds(self, api: Api) -> None:
+        key, _ = limited(api, **rate(1))
+        answers = [key.get("/session") for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [200, 429]
+        assert answers[0].headers["RateLimit-Policy"] == '"key";q=1;w=60'
+
+    def test_a_key_without_any_scope_may_ask(self, api: Api) -> None:
+        key, _ = limited(api, scopes=[])
+        assert key.get("/session").json["user"]["id"] == api.user_id
+
+    def test_a_key_that_is_switched_off_is_nobodys_and_in_the_audit_trail(self, api: Api) -> None:
+        key, key_id = limited(api)
+        api.patch(f"/api_key/{key_id}", json={"is_active": False})
+        answer = key.get("/session")
+        assert (answer.status_code, answer.json["authenticated"]) == (200, False)
+        event = api.get("/audit?action=key.used").json["events"][0]
+        assert (event["outcome"], event["key_id"], event["details"]["reason"]) == ("refused", key_id, "disabled")
+
 
 def test_a_redis_can_count(make_app: Callable[..., Flask], sqlite_url: URL, redis_url: str) -> None:
     api = Api.of_superuser(make_app(sqlite_url, redis_url=redis_url))
