@@ -7,11 +7,12 @@ one request are refused, since an attacker could otherwise choose which one a ch
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from flask import Request
+from sqlalchemy.orm import Session
 
 from service.domain import accounts, key_records, key_text
 from service.domain.errors import CredentialRefused, KeyRefused, TokenRefused
@@ -92,7 +93,29 @@ def _refuse_contradiction(found: list[Identity]) -> None:
         raise CredentialRefused("This request carries two different API keys")
 
 
-def _judge(credential: Presented, services: Services, address: str | None) -> Identity:
+def lasting(request: Request, services: Services) -> Callable[[], bool]:
+    """Return what says whether the credentials of a request are still good, for an answer that outlives the request.
+
+    It asks the same as the door, needs no request any more, and holds no connection between two looks. A request
+    without any credential stays good.
+    """
+    sent, address = list(presented(request)), request.remote_addr
+
+    def are_good() -> bool:
+        with Session(services.engine) as own:
+            try:
+                for credential in sent:
+                    _judge(credential, services, address, lambda: own)
+            except CredentialRefused:
+                return False
+        return True
+
+    return are_good
+
+
+def _judge(
+    credential: Presented, services: Services, address: str | None, session: Callable[[], Session] = session
+) -> Identity:
     if credential.is_key:
         return _by_key(credential.value, services, address)
     if not accounts.is_login_token(credential.value):

@@ -8,6 +8,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotAcceptable
 from service.domain import mcp
 from service.domain.errors import NotFound
 from service.http.db import reads_only, services, session
+from service.http.identity import lasting
 from service.http.mcp import legacy, revisions, streamable
 from service.http.mcp.exchange import Exchange, session_id_of
 from service.http.mcp.jsonrpc import Fault
@@ -52,7 +53,7 @@ def stream(project_id: str | None = None) -> Response:
     if request.accept_mimetypes and not request.accept_mimetypes.quality("text/event-stream"):
         raise NotAcceptable
     endpoint = request.script_root + request.path.rstrip("/").removesuffix("sse")
-    return legacy.opened(exchange, endpoint, departed(request))
+    return legacy.opened(exchange, endpoint, departed(request), lasting(request, exchange.own))
 
 
 @blueprint.route(f"{_ALL}/streamable", methods=["GET", "DELETE"], endpoint="nothing")

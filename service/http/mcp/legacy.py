@@ -32,13 +32,14 @@ LASTS_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 
 
-def opened(exchange: Exchange, endpoint: str, gone: Callable[[], bool]) -> Response:
+def opened(exchange: Exchange, endpoint: str, gone: Callable[[], bool], is_admitted: Callable[[], bool]) -> Response:
     """Return the answer that is a stream; its first event says where to send messages.
 
     Args:
         exchange: the request.
         endpoint: where that is.
         gone: says whether the client has gone away.
+        is_admitted: says whether the caller would still be let in; asked at each heartbeat.
 
     Raises:
         TooManyAttempts: too many streams are open.
@@ -47,7 +48,8 @@ def opened(exchange: Exchange, endpoint: str, gone: Callable[[], bool]) -> Respo
     exchange = dataclasses.replace(exchange, session_id=token)
     release()
     held = _Held(exchange)
-    response = Response(held.pieces(f"{endpoint}?session_id={token}", gone), mimetype="text/event-stream")
+    pieces = held.pieces(f"{endpoint}?session_id={token}", gone, is_admitted)
+    response = Response(pieces, mimetype="text/event-stream")
     response.headers["Cache-Control"], response.headers["X-Accel-Buffering"] = "no-cache", "no"
     response.call_on_close(held.close)
     return response
@@ -87,8 +89,8 @@ class _Held:
             self._places.leave(self._token)
             raise
 
-    def pieces(self, endpoint: str, gone: Callable[[], bool]) -> Iterator[bytes]:
-        """Yield the stream's events until the client or this worker goes away."""
+    def pieces(self, endpoint: str, gone: Callable[[], bool], is_admitted: Callable[[], bool]) -> Iterator[bytes]:
+        """Yield the stream's events until the client, its admission or this worker goes away."""
         yield f"event: endpoint\ndata: {endpoint}\n\n".encode()
         mail, pause = self._own.mcp_mail, threading.Event()
         heartbeat = min(self._own.settings.heartbeat_seconds, LASTS_SECONDS / 3)
@@ -97,7 +99,7 @@ class _Held:
             for body in mail.take(self._id):
                 yield streamable.event(body)
             if time.monotonic() - kept >= heartbeat:
-                if not mail.keep(self._id):
+                if not (is_admitted() and mail.keep(self._id)):
                     return
                 kept = time.monotonic()
                 yield b": still here\n\n"

@@ -6,7 +6,10 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -14,11 +17,13 @@ from flask import Flask
 from sqlalchemy import URL
 from werkzeug.test import TestResponse
 
+from tests.conftest import Clock
 from tests.http.mcp.conftest import HIDDEN, PUBLIC, store
 from tests.support import flows
 from tests.support.client import Api
 from tests.support.mcp import STRANGER, Mcp, request_of
 from tests.support.provider import Provider
+from tests.support.waiting import until
 
 KEY = {"name": "OPENAI_API_KEY", "value": "sk-of-nobody", "type": "Credential", "default_fields": []}
 MISSING = (404, {"detail": "Could not find session"})
@@ -234,6 +239,56 @@ def test_a_stream_says_that_it_is_still_there(make_app: Callable[..., Flask], sq
     answer.close()
 
 
+class TestTheCredential:
+    """A stream is open for no longer than its credential is good."""
+
+    @pytest.fixture
+    def app(self, make_app: Callable[..., Flask], database_url: URL) -> Flask:
+        return make_app(database_url, heartbeat_seconds=0.1)
+
+    @pytest.mark.parametrize("act", ["revoke", "disable", "expire", "rotate", "deactivate", "delete"])
+    def test_a_stream_ends_with_its_key(self, app: Flask, clock: Clock, act: str) -> None:
+        chief = Api.of_superuser(app)
+        user = chief.new_user("somebody")
+        soon = (clock() + timedelta(hours=1)).isoformat()
+        key = user.post("/api_key/", json={"name": "of the stream", "expires_at": soon}).json
+        with beating(app, {"x-api-key": key["api_key"]}) as beats:
+            if act == "expire":
+                clock.forward(hours=2)
+            else:
+                path, whose = f"/api_key/{key['id']}", f"/users/{user.user_id}"
+                answer = {
+                    "revoke": lambda: user.delete(path),
+                    "disable": lambda: user.patch(path, json={"is_active": False}),
+                    "rotate": lambda: user.post(f"{path}/rotate", json={"grace_seconds": 0}),
+                    "deactivate": lambda: chief.patch(whose, json={"is_active": False}),
+                    "delete": lambda: chief.delete(whose),
+                }[act]()
+                assert answer.status_code in {200, 202}, answer.json
+            assert ends(beats)
+
+    def test_a_stream_ends_with_its_sign_in(self, app: Flask) -> None:
+        user = Api.of_superuser(app).new_user("somebody")
+        bearer = {"Authorization": f"Bearer {user.token}"}
+        with beating(app, bearer) as beats:
+            app.test_client(use_cookies=False).post("/api/v1/logout", headers=bearer)
+            assert ends(beats)
+
+    def test_a_stream_whose_key_is_good_goes_on(self, app: Flask) -> None:
+        api = Api.of_superuser(app)
+        other = api.post("/api_key/", json={"name": "other"}).json
+        with beating(app, {"x-api-key": str(api.key)}) as beats:
+            api.delete(f"/api_key/{other['id']}")
+            assert not ends(beats)
+
+    def test_a_stream_holds_no_connection_between_two_looks(self, app: Flask) -> None:
+        user = Api.of_superuser(app).new_user("somebody")
+        with beating(app, {"Authorization": f"Bearer {user.token}"}):
+            own = app.extensions["keyturn"]
+            # Whoever writes uses down may have one for a moment.
+            until(lambda: own.engine.pool.checkedout() + own.lookups.pool.checkedout(), lambda taken: not taken)
+
+
 def test_the_older_transport_can_be_switched_off(make_app: Callable[..., Flask], sqlite_url: URL) -> None:
     client = make_app(sqlite_url, mcp_sse_enabled=False).test_client()
     answers = [client.get("/api/v1/mcp/sse"), client.post("/api/v1/mcp/?session_id=a", json=request_of("ping"))]
@@ -246,6 +301,21 @@ def test_mcp_can_be_switched_off(make_app: Callable[..., Flask], sqlite_url: URL
     client = make_app(sqlite_url, mcp_server_enabled=False).test_client()
     paths = ["/api/v1/mcp/streamable", "/api/v1/mcp/", f"/api/v1/mcp/project/{uuid.uuid4()}/streamable"]
     assert {client.post(path, json=request_of("ping")).status_code for path in paths} == {404}
+
+
+@contextmanager
+def beating(app: Flask, headers: dict[str, str]) -> Iterator[Iterator[bytes]]:
+    """A stream that has said once that it is still there."""
+    answer = app.test_client(use_cookies=False).get("/api/v1/mcp/sse", headers=headers)
+    pieces = iter(answer.response)
+    assert [next(pieces) for _ in range(2)][1] == b": still here\n\n"
+    yield pieces
+    answer.close()
+
+
+def ends(beats: Iterator[bytes]) -> bool:
+    """Whether a stream ends within a few heartbeats; one may have been under way."""
+    return len(list(islice(beats, 5))) < 5
 
 
 def refused(place: Place, address: str) -> int:
