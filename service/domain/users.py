@@ -39,7 +39,9 @@ def create(session: Session, by: Actor, new: NewUser, hasher: PasswordHasher, no
     Raises:
         Invalid: the name or the password has not the right shape.
         Rejected: the name is taken, in whatever case.
+        Forbidden: a limited key asks.
     """
+    _refuse_limited(by)
     check_username(new.username)
     check_password(new.password)
     user = User(
@@ -104,11 +106,8 @@ def update(session: Session, by: Actor, user_id: uuid.UUID, changes: Mapping[str
         raise Forbidden("You can't demote your own user account")
     if itself and "password" in changes:
         raise Rejected("You can't change your password here")
-    if by.is_limited and changes.keys() & {"password", "is_superuser"}:
-        # With somebody else's password, a key that may do little would sign in and do everything.
-        raise Forbidden(
-            "An API key that is limited or expires cannot set passwords or make superusers", code="more_than_itself"
-        )
+    if changes.keys() & {"password", "is_superuser"}:
+        _refuse_limited(by)
     user = accounts.lock_user(session, user_id)
     if user is None:
         raise NotFound("User not found")
@@ -147,6 +146,14 @@ def remove(session: Session, by: Actor, user_id: uuid.UUID, now: datetime) -> No
     session.expunge(user)
     if session.execute(delete(User).where(User.id == user_id).returning(User.id)).scalar() is None:
         raise NotFound("User not found")
+
+
+def _refuse_limited(by: Actor) -> None:
+    if by.is_limited:
+        # With a password of its own choice, a key that may do little would sign in and do everything.
+        raise Forbidden(
+            "An API key that is limited or expires cannot set passwords or make superusers", code="more_than_itself"
+        )
 
 
 def _administer(

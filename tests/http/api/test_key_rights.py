@@ -320,6 +320,22 @@ class TestGrant:
         answer = limited(chief, **limits).patch(f"/users/{theirs.user_id}", json=change)
         assert (answer.status_code, answer.headers["x-langflow-error-code"]) == (403, "more_than_itself")
 
+    @pytest.mark.parametrize(
+        "limits",
+        [
+            {"scopes": ["admin"]},
+            {"networks": ["127.0.0.0/8"]},
+            {"rate_limit": {"requests": 9, "window_seconds": 60}},
+            {"expires_at": "2999-01-01T00:00:00Z"},
+        ],
+        ids=lambda limits: next(iter(limits)),
+    )
+    def test_a_limited_key_makes_no_user(self, chief: Api, limits: dict[str, object]) -> None:
+        new = {"username": f"u{uuid.uuid4().hex}", "password": "pw12345678"}
+        answer = limited(chief, **limits).post("/users/", json=new)
+        assert (answer.status_code, answer.headers["x-langflow-error-code"]) == (403, "more_than_itself")
+        assert chief.get(f"/users/?search={new['username']}").json["total_count"] == 0
+
 
 @pytest.mark.parametrize(
     ("body", "loc"),
