@@ -14,7 +14,7 @@ from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session, undefer
 
 from service.domain.errors import Invalid, NotFound
-from service.domain.ports import UploadedFile
+from service.domain.ports import CompiledFlow, UploadedFile
 from service.storage.files import UploadedFileRow as Row
 from service.storage.flows import Flow
 
@@ -29,16 +29,27 @@ class OwnersUploads:
     Args:
         open_session: opens a session of its own.
         user_id: the owner; every query has it.
+        only: the flows that the caller's key is limited to.
+        running: the flow that runs, and those that it runs in.
     """
 
-    def __init__(self, open_session: Callable[[], Session], user_id: uuid.UUID) -> None:
-        self._open, self._user_id = open_session, user_id
+    def __init__(self, open_session: Callable[[], Session], user_id: uuid.UUID,
+                 only: frozenset[uuid.UUID] | None = None, running: Sequence[CompiledFlow] = ()) -> None:  # fmt: skip
+        self._open, self._user_id, self._only, self._running = open_session, user_id, only, running
 
     def read(self, reference: str) -> UploadedFile:
         """Return the file; see ``domain.ports.Uploads``."""
         with self._open() as session:
             row = by_reference(session, self._user_id, reference)
+            if not self._is_open(row.flow_id, reference):
+                raise NotFound("File not found")
             return UploadedFile(row.name, row.content)
+
+    def _is_open(self, flow_id: uuid.UUID | None, reference: str) -> bool:
+        if self._only is None or flow_id is not None:
+            return self._only is None or flow_id in self._only
+        # A tweak, an input or a model's words may name it as well: only what the owner has stored counts.
+        return any(flow.names_file(reference) for flow in self._running)
 
 
 def clean_name(name: str) -> str:

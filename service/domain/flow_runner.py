@@ -88,37 +88,38 @@ class FlowRunner:
             running.stop()
 
     def prepare(self, session: Callable[[], Session], owner_id: uuid.UUID, identifier: str, tweaks: Mapping[str, Any],
-                from_request: Mapping[str, str], session_id: str | None, *, depth: int = 0,
+                from_request: Mapping[str, str], session_id: str | None, *, within: tuple[CompiledFlow, ...] = (),
                 inside: RunContext | None = None,
                 only: frozenset[uuid.UUID] | None = None, slot: Slot | None = None,
                 traced: bool = False, key_id: uuid.UUID | None = None) -> Prepared:  # fmt: skip
         """Find a flow of the owner by id or endpoint name, and everything that its run needs.
 
-        ``session`` is opened only when something has to be asked of the database. ``only`` are the flows that the
-        caller's key is limited to, for the flows that this one runs as well; ``inside`` is the run that runs this
-        one, ``depth`` of them deep; ``slot`` holds its runs to their number; ``traced`` notes which components ran;
-        ``key_id`` is the key that counts for the run.
+        ``session`` is opened only when something has to be asked of the database. ``within`` are the flows that run
+        this one, the outermost first, and ``inside`` is the run of the last of them. ``only`` are the flows that the
+        caller's key is limited to, for the flows that this one runs and for the files that it reads as well; ``slot``
+        holds its runs to their number; ``traced`` notes which components ran; ``key_id`` is the key that counts for
+        the run.
 
         Raises:
             NotFound: none such, or somebody else's.
             FlowInvalid, UnknownComponents, TweaksRefused, VariableMissing: before anything runs.
         """
-        flow_id, version = self._found(owner_id, identifier, by_name=depth > 0)
+        flow_id, version = self._found(owner_id, identifier, by_name=bool(within))
         if only is not None and flow_id not in only:
             raise NotFound(f"Flow identifier {identifier} not found")
-        bound = self._flow(session, flow_id, version).bind(tweaks, by_owner=depth > 0)
+        flow = self._flow(session, flow_id, version)
+        bound, running = flow.bind(tweaks, by_owner=bool(within)), (*within, flow)
         uses = bound.variables
         values = (
             variables.resolve(session(), self._vault, owner_id, uses, from_request, self._fallback) if uses else {}
         )
         history = DatabaseHistory(self._open, self._messages, owner_id, flow_id, at_once=session_id is not None)
-        others = _OwnersFlows(self, self._open, owner_id, from_request, depth, only)
-        outer = inside or RunContext()
-        context = RunContext(history, OwnersUploads(self._open, owner_id), others, outer.cancellation, outer.spent,
-                             [] if traced else None)  # fmt: skip
+        others = _OwnersFlows(self, self._open, owner_id, from_request, running, only)
+        uploads, outer = OwnersUploads(self._open, owner_id, only, running), inside or RunContext()
+        context = RunContext(history, uploads, others, outer.cancellation, outer.spent, [] if traced else None)
         # A run inside a run has its place already; waiting for a second one could stop all of them for ever.
-        places = self._places if depth == 0 else Places(1)
-        note = self._note_of(owner_id, flow_id, key_id) if depth == 0 else None
+        places = Places(1) if within else self._places
+        note = self._note_of(owner_id, flow_id, key_id) if not within else None
         return Prepared(flow_id, bound, values, session_id or str(flow_id), context, history, places, slot, note,
                         self._open_runs)  # fmt: skip
 
@@ -193,24 +194,24 @@ class FlowRunner:
 class _OwnersFlows:
     """The other flows of an owner, for a flow that runs them; implements ``domain.ports.SubFlows``."""
 
-    __slots__ = ("_depth", "_from_request", "_only", "_open", "_owner_id", "_runner")
+    __slots__ = ("_from_request", "_only", "_open", "_owner_id", "_runner", "_running")
 
     def __init__(self, runner: FlowRunner, open_session: Callable[[], Session], owner_id: uuid.UUID,
-                 from_request: Mapping[str, str], depth: int, only: frozenset[uuid.UUID] | None) -> None:  # fmt: skip
+                 from_request: Mapping[str, str], running: tuple[CompiledFlow, ...],
+                 only: frozenset[uuid.UUID] | None) -> None:  # fmt: skip
         self._runner, self._open, self._owner_id, self._only = runner, open_session, owner_id, only
-        self._from_request, self._depth = from_request, depth
+        self._from_request, self._running = from_request, running
 
     def run(
         self, identifier: str, spec: RunInput, tweaks: Mapping[str, Any], session_id: str, inside: RunContext
     ) -> Sequence[Mapping[str, Any]]:
         """Run a flow by id or name; see ``domain.ports.SubFlows``."""
-        depth = self._depth + 1
-        if depth > self._runner.max_depth:
+        if len(self._running) > self._runner.max_depth:
             raise RunTooLarge(f"Flows that run flows are nested more than {self._runner.max_depth} deep.")
         with self._open() as session:
             prepared = self._runner.prepare(
-                lambda: session, self._owner_id, identifier, tweaks, self._from_request, session_id, depth=depth,
-                inside=inside, only=self._only,
+                lambda: session, self._owner_id, identifier, tweaks, self._from_request, session_id,
+                within=self._running, inside=inside, only=self._only,
             )  # fmt: skip
         running = prepared.start(RunSpec(str(prepared.flow_id), prepared.session_id, spec, "any"))
         return finished(running)

@@ -103,6 +103,9 @@ class CompiledFlow(Protocol):
             TweaksRefused: a tweak names a field that only the author may set.
         """
 
+    def names_file(self, reference: str) -> bool:
+        """Say whether the stored flow itself holds the reference of an upload; tweaks and inputs do not count."""
+
 
 class FlowEngine(Protocol):
     """Turns exported flow JSON into something that runs."""

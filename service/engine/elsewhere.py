@@ -50,7 +50,7 @@ from service.engine.limits import Limits
 from service.engine.plan import targets_of
 from service.engine.runner import CONFLICT
 from service.engine.tweaks import Target
-from service.engine.uploads import is_reference, references
+from service.engine.uploads import is_reference, names_file, references
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +104,10 @@ class ElsewhereFlow:
         changes = tweaking.settings(self.graph, self.targets, tweaks, policy)
         targets = targets_of(self.graph, self.outside, changes)
         return ElsewhereBound(self, targets, tweaking.tweaked_directly(self.graph, tweaks), changes)
+
+    def names_file(self, reference: str) -> bool:
+        """Say whether the stored flow holds a reference; see ``domain.ports.CompiledFlow``."""
+        return names_file(self.graph, reference)
 
 
 class ElsewhereBound:

@@ -24,6 +24,7 @@ from service.engine.fields import Unfit, fitted
 from service.engine.memory import remember
 from service.engine.plan import Plan, retarget
 from service.engine.results import Json, message_event, step_result
+from service.engine.uploads import names_file
 from service.engine.values import STOPPED, Data, Message, Table, total_usage, weight
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,10 @@ class CompiledFlow:
         steps = retarget(plan, changes)
         variables = tuple(use for step in steps for use in step.uses)
         return BoundFlow(plan, steps, variables, tweaking.tweaked_directly(plan.graph, tweaks))
+
+    def names_file(self, reference: str) -> bool:
+        """Say whether the stored flow holds a reference; see ``domain.ports.CompiledFlow``."""
+        return names_file(self._plan.graph, reference)
 
 
 class BoundFlow:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from service.domain.errors import NotFound
 from service.domain.ports import Image, UploadedFile
 from service.engine.component import Component
+from service.engine.graph import Graph
 from service.engine.values import Message
 
 #: What an upload answers with: the id of a flow or a user, and a name.
@@ -28,6 +29,17 @@ def references(value: object) -> tuple[str, ...]:
     """The references in a stored file field, which holds one, several, or nothing."""
     items = value if isinstance(value, list | tuple) else [value]
     return tuple(item for item in items if isinstance(item, str) and item)
+
+
+def names_file(graph: Graph, reference: str) -> bool:
+    """Whether a field of the stored flow holds the reference, alone or in a list or a table."""
+    rest: list[object] = [field.value for node in graph.nodes for field in node.fields.values()]
+    while rest:
+        value = rest.pop()
+        if value == reference:
+            return True
+        rest.extend(value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ())
+    return False
 
 
 def read(component: Component, reference: str) -> UploadedFile:

@@ -14,6 +14,7 @@ from sqlalchemy import URL
 from urllib3 import encode_multipart_formdata
 from werkzeug.test import TestResponse
 
+from tests.http.api.test_key_rights import limited
 from tests.support import flows
 from tests.support.client import Api
 from tests.support.flows import edge, field, node
@@ -156,10 +157,14 @@ def test_files_go_with_their_flow(caller: Api, flow_id: str) -> None:
     assert caller.get(f"/files/download/{reference}").status_code == 404
 
 
-def reader(*references: str) -> dict[str, Any]:
+def file_node(*references: str) -> dict[str, Any]:
     path = field("path", "", kind="file", file_path=list(references), _input_type="FileInput", list=True)
-    read = node("File-f", "File", "File", [path, field("separator", "|")], {"message": "load_files_message"})
-    end = flows.chat_output()
+    fields = [path, field("file_path", "", kind="other", _input_type="HandleInput"), field("separator", "|")]
+    return node("File-f", "File", "File", fields, {"message": "load_files_message"})
+
+
+def reader(*references: str) -> dict[str, Any]:
+    read, end = file_node(*references), flows.chat_output()
     return flows.flow([read, end], [edge(read, "message", end, "input_value")])
 
 
@@ -201,3 +206,91 @@ def test_a_caller_may_send_an_uploaded_picture_along_but_no_path(
     for path in ("/etc/passwd", f"{flow_id}/../x", "x.png"):
         refused = answer_of(caller, data, input_value="x", tweaks={"ChatInput-probe": {"files": path}})
         assert (refused.status_code, refused.json["detail"]["fields"]) == (422, ["files"])
+
+
+def asked_reader(*references: str) -> dict[str, Any]:
+    """A flow that reads the file that its caller names; fields hold the references."""
+    start, read, end = flows.chat_input(), file_node(*references), flows.chat_output()
+    edges = [edge(start, "message", read, "file_path"), edge(read, "message", end, "input_value")]
+    return flows.flow([start, read, end], edges)
+
+
+def stored(api: Api, data: dict[str, Any]) -> str:
+    flow_id: str = api.post("/flows/", json={"name": f"f{uuid.uuid4().hex[:6]}", "data": data}).json["id"]
+    return flow_id
+
+
+def read_by(key: Api, flow_id: str, reference: str) -> str | None:
+    """What a run of the flow reads; None: it is told that there is no such file."""
+    answer = key.post(f"/run/{flow_id}", json={"input_value": reference})
+    if answer.status_code != 200:
+        assert "There is no uploaded file" in answer.json["detail"]
+        return None
+    text: str = answer.json["outputs"][0]["outputs"][0]["results"]["message"]["text"]
+    return text
+
+
+class TestAKeyForSomeFlows:
+    """Its runs read the files of its flows, and of the owner's own those that the stored flows name."""
+
+    def test_reads_no_file_of_another_flow(self, caller: Api, flow_id: str) -> None:
+        theirs, mine = upload(caller, f"/files/upload/{flow_id}").json["file_path"], stored(caller, asked_reader())
+        assert read_by(limited(caller, flows=[mine]), mine, theirs) is None
+        assert read_by(limited(caller, flows=[mine, flow_id]), mine, theirs) == "hello"
+        assert read_by(caller, mine, theirs) == "hello"
+
+    def test_reads_none_of_another_flow_that_the_stored_flow_names(self, caller: Api, flow_id: str) -> None:
+        theirs = upload(caller, f"/files/upload/{flow_id}").json["file_path"]
+        mine = stored(caller, asked_reader(theirs))
+        assert read_by(limited(caller, flows=[mine]), mine, theirs) is None
+
+    def test_reads_a_file_of_its_flow(self, caller: Api) -> None:
+        mine = stored(caller, asked_reader())
+        reference = upload(caller, f"/files/upload/{mine}").json["file_path"]
+        assert read_by(limited(caller, flows=[mine]), mine, reference) == "hello"
+
+    @pytest.mark.parametrize("form", ["path", "id"])
+    def test_reads_an_own_file_of_the_owner_only_where_the_stored_flow_names_it(self, caller: Api, form: str) -> None:
+        named, other = (upload(caller, "/api/v2/files").json[form] for _ in range(2))
+        mine = stored(caller, asked_reader(named))
+        key = limited(caller, flows=[mine])
+        assert (read_by(key, mine, named), read_by(key, mine, other)) == ("hello", None)
+        assert read_by(limited(caller, scopes=["run"]), mine, other) == "hello"
+
+    def test_sends_no_picture_of_another_flow_to_a_model(self, caller: Api, provider: Provider, flow_id: str) -> None:
+        caller.post("/variables/", json={"name": "OPENAI_API_KEY", "value": "sk-x", "default_fields": []})
+        picture = upload(caller, f"/files/upload/{flow_id}", "a.png", b"\x89PNG\r\n\x1a\nrest").json["file_path"]
+        model = flows.language_model(key=flows.secret(value="OPENAI_API_KEY", variable=True))
+        mine = stored(caller, flows.chat_with_model(model))
+        body = {"input_value": "look", "tweaks": {"ChatInput-probe": {"files": picture}}}
+        answer = limited(caller, scopes=["run"], flows=[mine]).post(f"/run/{mine}", json=body)
+        assert (answer.status_code, provider.requests) == (500, [])
+
+    def test_reads_in_a_flow_that_runs_inside_what_the_outer_one_has_stored_and_nothing_that_the_caller_names(
+        self, caller: Api
+    ) -> None:
+        named, other = (upload(caller, "/api/v2/files").json["path"] for _ in range(2))
+        inner = stored(caller, asked_reader())
+        outer = stored(caller, running_with(inner, named))
+        key = limited(caller, flows=[inner, outer])
+        assert (read_by(key, outer, named), read_by(key, outer, other)) == ("hello", None)
+
+    def test_reads_in_a_flow_that_runs_inside_what_that_one_has_stored(self, caller: Api) -> None:
+        named = upload(caller, "/api/v2/files").json["path"]
+        inner = stored(caller, reader(named))
+        outer = stored(caller, flows.running_another(caller.get(f"/flows/{inner}").json["name"]))
+        assert read_by(limited(caller, flows=[inner, outer]), outer, "") == "hello"
+
+    def test_does_not_read_outside_what_only_a_flow_that_runs_inside_has_stored(self, caller: Api) -> None:
+        named = upload(caller, "/api/v2/files").json["path"]
+        inner, outer = stored(caller, reader(named)), stored(caller, asked_reader())
+        assert read_by(limited(caller, flows=[inner, outer]), outer, named) is None
+
+
+def running_with(inner: str, reference: str) -> dict[str, Any]:
+    """A flow that runs another one; a field of it holds the reference."""
+    data = flows.running_another("")
+    template = next(one for one in data["nodes"] if one["id"] == "RunFlow-r")["data"]["node"]["template"]
+    template["flow_id_selected"] = field("flow_id_selected", inner)
+    template["File-f~separator"] = field("File-f~separator", reference)
+    return data
