@@ -226,7 +226,7 @@ def rights_of(session: Session, job: Claimed, now: datetime) -> Rights | None:
     """The rights of the job's key as they are now, not as they were when it was started; None: not limited.
 
     Raises:
-        Forbidden: the owner may no longer sign in, or the key no longer be used.
+        Forbidden: the owner may no longer sign in, or the key no longer be used, or not for runs.
     """
     if job.key_id is None:
         if not session.scalar(select(User.is_active).where(User.id == job.owner_id)):
@@ -235,7 +235,11 @@ def rights_of(session: Session, job: Claimed, now: datetime) -> Rights | None:
     record = key_records.find_by_id(session, job.key_id)
     if record is None or not record.is_good(now):
         raise Forbidden("The API key that started this job can no longer be used")
-    return record.rights
+    rights = record.rights
+    # Where its request came from is not known any more, but that nothing may come from anywhere is.
+    if rights is not None and (not rights.allow(Scope.RUN) or rights.networks == ()):
+        raise Forbidden("The API key that started this job may no longer run flows")
+    return rights
 
 
 def request_of(job: Claimed, vault: Vault) -> RunRequest:

@@ -217,8 +217,14 @@ def test_a_key_with_a_limit_on_runs_is_told_so_at_once(ready: Api, provider: Pro
     assert until(lambda: key.post("/run/flow", json={"input_value": "x"}), lambda answer: answer.status_code == 200)
 
 
-@pytest.mark.parametrize("end", ["revoke", "deactivate"])
-def test_a_job_does_not_begin_once_its_key_or_owner_has_ended(
+ENDS: dict[str, dict[str, Any]] = {
+    "revoked": {}, "deactivated": {}, "no scopes": {"scopes": []}, "another scope": {"scopes": ["manage"]},
+    "no networks": {"networks": []},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_job_does_not_begin_once_its_key_or_owner_may_not_run_it_any_more(
     make_app: Callable[..., Flask], database_url: URL, provider: Provider, end: str
 ) -> None:
     chief = Api.of_superuser(make_app(database_url, openai_base_url=provider.url, job_concurrency=1))
@@ -230,11 +236,12 @@ def test_a_job_does_not_begin_once_its_key_or_owner_has_ended(
     begin(user)
     assert provider.arrived.wait(20)
     waiting = begin(key)
-    if end == "revoke":
-        own = next(one for one in user.get("/api_key/").json["api_keys"] if one["name"] == "limited")
-        user.delete(f"/api_key/{own['id']}")
-    else:
-        chief.patch(f"/users/{user.user_id}", json={"is_active": False})
+    own = next(one for one in user.get("/api_key/").json["api_keys"] if one["name"] == "limited")
+    changed = {
+        "revoked": lambda: user.delete(f"/api_key/{own['id']}"),
+        "deactivated": lambda: chief.patch(f"/users/{user.user_id}", json={"is_active": False}),
+    }.get(end, lambda: user.patch(f"/api_key/{own['id']}", json=ENDS[end]))()
+    assert changed.status_code == 200, changed.json
     provider.go_on.set()
     job = until(lambda: row_of(chief, waiting), lambda row: row.status not in {"queued", "running"})
     assert (job.status, job.error["kind"]) == ("failed", "Forbidden")
