@@ -392,7 +392,7 @@ def _load_demo_flows(session: Session, owner: User, now: datetime) -> None:
     for body in examples.bodies():
         taken = Flow.endpoint_name == body["endpoint_name"]
         if session.scalar(select(Flow.id).where(Flow.user_id == owner.id, taken)) is None:
-            flows.create(session, owner.id, {k: v for k, v in body.items() if v is not None}, now)
+            flows.create(session, audit.BOOT, owner.id, {k: v for k, v in body.items() if v is not None}, now)
 
 
 def _facts(session: Session, settings: Settings, source: str, password: str | None) -> Facts:

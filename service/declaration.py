@@ -195,10 +195,10 @@ def _flow(work: _Work, owner: User, body: dict[str, Any]) -> None:
     known = or_(Flow.id == flow_id, Flow.endpoint_name == given.get("endpoint_name"), Flow.name == given["name"])
     flow = work.session.scalar(select(Flow).where(Flow.user_id == owner.id, known).order_by(Flow.id != flow_id))
     if flow is None:
-        flows.create(work.session, owner.id, given, work.now, flow_id)
+        flows.create(work.session, BOOT, owner.id, given, work.now, flow_id)
     elif any(getattr(flow, name) != value for name, value in given.items()):
         try:
-            flows.update(work.session, owner.id, flow.id, given, work.now)
+            flows.update(work.session, BOOT, owner.id, flow.id, given, work.now)
         except Locked:
             return  # its owner wants it as it is
 

@@ -12,7 +12,8 @@ from sqlalchemy import Select, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, undefer
 
-from service.domain import projects
+from service.domain import mcp, projects
+from service.domain.audit import Actor
 from service.domain.depth import is_deeper
 from service.domain.errors import Conflict, DomainError, Invalid, Locked, NotFound, PreconditionFailed
 from service.domain.names import numbered, sounds_secret
@@ -43,13 +44,14 @@ def fields_of(exported: Mapping[str, Any]) -> dict[str, Any]:
     return {name: exported[name] for name in EDITABLE if exported.get(name) is not None}
 
 
-def create(session: Session, user_id: uuid.UUID, new: Mapping[str, Any], now: datetime,
+def create(session: Session, by: Actor, user_id: uuid.UUID, new: Mapping[str, Any], now: datetime,
            flow_id: uuid.UUID | None = None) -> Flow:  # fmt: skip
     """Store a flow; a taken name or endpoint name gets a number, as in Langflow.
 
     Raises:
         Invalid: a field has the wrong shape.
         NotFound: ``folder_id`` is none of the user's projects.
+        Forbidden: a limited key makes a flow that callers without a key can run.
     """
     fields = {name: new[name] for name in EDITABLE if name in new}
     check(fields)
@@ -66,8 +68,9 @@ def create(session: Session, user_id: uuid.UUID, new: Mapping[str, Any], now: da
     )
     flow.data = fields.get("data")
     flow.version_token = uuid.uuid4() if _has_nodes(flow.data) else None
-    session.add(flow)
-    _flush(session)
+    with mcp.guarded_opening(session, by, [flow.id]):
+        session.add(flow)
+        _flush(session)
     return flow
 
 
@@ -122,12 +125,13 @@ def page_of(session: Session, user_id: uuid.UUID, page: int, size: int, *, folde
     return total, list(session.scalars(ordered.offset((page - 1) * size).limit(size)))
 
 
-def update(session: Session, user_id: uuid.UUID, flow_id: uuid.UUID, changes: Mapping[str, Any], now: datetime,
-           if_match: str | None = None) -> Flow:  # fmt: skip
+def update(session: Session, by: Actor, user_id: uuid.UUID, flow_id: uuid.UUID, changes: Mapping[str, Any],
+           now: datetime, if_match: str | None = None) -> Flow:  # fmt: skip
     """Change what ``changes`` names, and nothing else.
 
     Raises:
         NotFound, Locked, PreconditionFailed, Conflict, Invalid: as the contract's section 1.7 lists them.
+        Forbidden: a limited key makes a flow one that callers without a key can run.
     """
     flow = get(session, user_id, flow_id)
     if if_match is not None and if_match.strip('"') not in ("*", str(flow.version_token)):
@@ -140,38 +144,40 @@ def update(session: Session, user_id: uuid.UUID, flow_id: uuid.UUID, changes: Ma
         fields["endpoint_name"] = None
     if changes.get("folder_id") is not None:
         flow.folder_id = projects.checked(session, user_id, changes["folder_id"])
-    for name, value in fields.items():
-        setattr(flow, name, value)
-    if "data" in fields:
-        flow.version_token = uuid.uuid4() if _has_nodes(fields["data"]) else None
-    flow.updated_at = now
-    _flush(session)
+    with mcp.guarded_opening(session, by, [flow.id]):
+        for name, value in fields.items():
+            setattr(flow, name, value)
+        if "data" in fields:
+            flow.version_token = uuid.uuid4() if _has_nodes(fields["data"]) else None
+        flow.updated_at = now
+        _flush(session)
     return flow
 
 
-def put(session: Session, user_id: uuid.UUID, flow_id: uuid.UUID, body: Mapping[str, Any],
+def put(session: Session, by: Actor, user_id: uuid.UUID, flow_id: uuid.UUID, body: Mapping[str, Any],
         now: datetime) -> tuple[Flow, bool]:  # fmt: skip
     """Make the flow of that id be what the body says; returns it, and whether it is new.
 
     Raises:
         Conflict: the endpoint name is another flow's.
         NotFound: the id is somebody else's flow.
+        Forbidden: a limited key makes a flow that callers without a key can run.
     """
     owner = session.scalar(select(Flow.user_id).where(Flow.id == flow_id))
     if owner is not None:
-        return update(session, user_id, flow_id, body, now), False
+        return update(session, by, user_id, flow_id, body, now), False
     if body.get("endpoint_name") and _taken(session, user_id, Flow.endpoint_name == body["endpoint_name"]):
         raise Conflict("Endpoint name must be unique")
-    return create(session, user_id, body, now, flow_id), True
+    return create(session, by, user_id, body, now, flow_id), True
 
 
-def create_many(session: Session, user_id: uuid.UUID, bodies: Sequence[Mapping[str, Any]], now: datetime,
-                folder_id: uuid.UUID | None = None) -> list[Flow]:  # fmt: skip
+def create_many(session: Session, by: Actor, user_id: uuid.UUID, bodies: Sequence[Mapping[str, Any]],
+                now: datetime, folder_id: uuid.UUID | None = None) -> list[Flow]:  # fmt: skip
     """Store several flows, all or none."""
     if len(bodies) > MOST_AT_ONCE:
         raise Invalid.field(f"List should have at most {MOST_AT_ONCE} items", "body", "flows", kind="too_long")
     placed = [dict(body) | ({"folder_id": folder_id} if folder_id else {}) for body in bodies]
-    return [create(session, user_id, body, now) for body in placed]
+    return [create(session, by, user_id, body, now) for body in placed]
 
 
 def remove(session: Session, user_id: uuid.UUID, flow_ids: Iterable[uuid.UUID]) -> int:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,8 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from service.domain import projects
-from service.domain.errors import Invalid, NotFound
+from service.domain.audit import Actor
+from service.domain.errors import Forbidden, Invalid, NotFound
 from service.domain.identity import Identity
 from service.domain.mcp_shapes import Shape, Shapes
 from service.domain.runs import RunRequest
@@ -124,6 +126,30 @@ def described(session: Session, shapes: Shapes, named: Sequence[Named]) -> list[
         for one in named
         if one.flow_id in rows
     ]
+
+
+@contextmanager
+def guarded_opening(session: Session, by: Actor, flow_ids: Iterable[uuid.UUID]) -> Iterator[None]:
+    """Let the block change flows, and hold a limited key to what it may do: giving a flow to everybody is more.
+
+    Runs without a key are bound by no scope, network, limit or end. What they could reach is asked of the database
+    once the change is written, so that two changes at once, of which neither opens a flow alone, do not either.
+
+    Raises:
+        Forbidden: nobody in particular could run one of the flows after the block and not before it.
+    """
+    if not by.is_limited:
+        yield
+        return
+    opened = _exposed(Audience(None), Flow.id).where(Flow.id.in_(list(flow_ids)))
+    before = set(session.scalars(opened))
+    yield
+    session.flush()
+    if not before.issuperset(session.scalars(opened)):
+        raise Forbidden(
+            "An API key that is limited or expires cannot open a flow to callers without a key (PUBLIC, mcp_enabled)",
+            code="more_than_itself",
+        )
 
 
 def shape(session: Session, shapes: Shapes, flow_id: uuid.UUID) -> Shape:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.domain import mcp, projects
+from service.domain.audit import Actor
 from service.storage.flows import Flow, Project
 
 EDITABLE = ("mcp_enabled", "action_name", "action_description")
@@ -51,25 +52,28 @@ def server_name(session: Session, user_id: uuid.UUID, project_id: uuid.UUID) -> 
 
 
 def change(
-    session: Session, user_id: uuid.UUID, project_id: uuid.UUID, wanted: Sequence[Mapping[str, Any]], now: datetime
-) -> int:
+    session: Session, by: Actor, user_id: uuid.UUID, project_id: uuid.UUID, wanted: Sequence[Mapping[str, Any]],
+    now: datetime,
+) -> int:  # fmt: skip
     """Change what ``wanted`` names of the project's flows, and return how many there were.
 
     Others' flows, and those of other projects, are passed over like missing ones.
 
     Raises:
         NotFound: no such project, or somebody else's.
+        Forbidden: a limited key makes a flow one that callers without a key can run.
     """
     projects.checked(session, user_id, project_id)
     by_id = {one["id"]: one for one in wanted}
     mine = Flow.user_id == user_id, Flow.folder_id == project_id
     flows = session.scalars(select(Flow).where(*mine, Flow.id.in_(by_id))).all()
-    for flow in flows:
-        for name in EDITABLE:
-            if name in by_id[flow.id]:
-                setattr(flow, name, by_id[flow.id][name])
-        flow.updated_at = now
-    session.flush()
+    with mcp.guarded_opening(session, by, by_id):
+        for flow in flows:
+            for name in EDITABLE:
+                if name in by_id[flow.id]:
+                    setattr(flow, name, by_id[flow.id][name])
+            flow.updated_at = now
+        session.flush()
     return len(flows)
 
 

@@ -92,7 +92,7 @@ class House:
         for user_id, mark in ((owner_id, ""), (gone_id, "gone_")):
             for at, (name, fields) in enumerate(TOOLS.items()):
                 body = {"name": mark + name, "data": echo(), **fields}
-                made = flows.create(session, user_id, body, now + timedelta(seconds=at))
+                made = flows.create(session, BOOT, user_id, body, now + timedelta(seconds=at))
                 if user_id == owner_id:
                     self.project = str(made.folder_id)
 

@@ -14,7 +14,7 @@ from service.domain.errors import Invalid, NotFound, Problem
 from service.http.db import services, session
 from service.http.flow_files import MOST_FILES, archive, given, read_upload, uploaded, without_circles
 from service.http.parsing import Blueprint, count, flag, path_id, read_json
-from service.http.policy import caller, only_flows
+from service.http.policy import actor, caller, only_flows
 from service.http.schemas.flows import (
     FlowChangesSchema,
     FlowDownloadSchema,
@@ -36,7 +36,7 @@ _PUBLIC_ACCESS = {"can_read": True, "can_execute": False}
 @blueprint.response(201, FlowSchema)
 def create(body: dict[str, Any]) -> Any:
     """Store a flow."""
-    return flows.create(session(), caller().user_id, given(body), services().now())
+    return flows.create(session(), actor(), caller().user_id, given(body), services().now())
 
 
 @blueprint.get("/", endpoint="list")
@@ -98,7 +98,9 @@ def update(body: dict[str, Any], flow_id: str) -> Any:
     """Change what the body names; ``If-Match`` guards against somebody else's change."""
     row_id = path_id(flow_id, "flow_id")
     if_match = request.headers.get("If-Match")
-    return flows.update(session(), caller().user_id, row_id, without_circles(body), services().now(), if_match)
+    return flows.update(
+        session(), actor(), caller().user_id, row_id, without_circles(body), services().now(), if_match
+    )
 
 
 @blueprint.put("/<flow_id>", endpoint="put")
@@ -107,7 +109,7 @@ def update(body: dict[str, Any], flow_id: str) -> Any:
 def put(body: dict[str, Any], flow_id: str) -> Any:
     """Make the flow of that id be what the body says."""
     row_id = path_id(flow_id, "flow_id")
-    flow, new = flows.put(session(), caller().user_id, row_id, given(body), services().now())
+    flow, new = flows.put(session(), actor(), caller().user_id, row_id, given(body), services().now())
     return flow, 201 if new else 200
 
 
@@ -126,7 +128,7 @@ def delete(flow_id: str) -> dict[str, str]:
 def batch(body: dict[str, Any]) -> Any:
     """Store several flows, all or none."""
     bodies = [given(one) for one in body["flows"]]
-    return flows.create_many(session(), caller().user_id, bodies, services().now())
+    return flows.create_many(session(), actor(), caller().user_id, bodies, services().now())
 
 
 @blueprint.post("/upload/", endpoint="upload")
@@ -136,7 +138,7 @@ def upload() -> Any:
     folder = request.args.get("folder_id")
     bodies = read_upload(uploaded()[1])
     folder_id = _query_id(folder) if folder else None
-    return flows.create_many(session(), caller().user_id, bodies, services().now(), folder_id)
+    return flows.create_many(session(), actor(), caller().user_id, bodies, services().now(), folder_id)
 
 
 @blueprint.post("/download/", endpoint="download")

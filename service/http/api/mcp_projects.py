@@ -10,7 +10,7 @@ from service.domain import mcp_projects
 from service.domain.errors import Rejected
 from service.http.db import services, session
 from service.http.parsing import Blueprint, flag, path_id
-from service.http.policy import caller
+from service.http.policy import actor, caller
 from service.http.schemas.mcp import McpChangesSchema, McpToolsSchema
 
 blueprint = Blueprint("mcp_projects", __name__, url_prefix="/api/v1", description="Flows as tools of MCP")
@@ -38,7 +38,7 @@ def update(body: dict[str, Any], project_id: str) -> dict[str, str]:
     if body["auth_settings"] is not None and body["auth_settings"].get("auth_type") != "apikey":
         raise Rejected(_NO_AUTH)
     row_id = path_id(project_id, "project_id")
-    count = mcp_projects.change(session(), caller().user_id, row_id, body["settings"], services().now())
+    count = mcp_projects.change(session(), actor(), caller().user_id, row_id, body["settings"], services().now())
     return {"message": f"Updated MCP settings for {count} flows and project auth settings"}
 
 

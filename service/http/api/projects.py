@@ -12,7 +12,7 @@ from service.domain.errors import Invalid, NotFound
 from service.http.db import own_transaction, services, session
 from service.http.flow_files import archive, project_upload, uploaded
 from service.http.parsing import Blueprint, count, flag, path_id
-from service.http.policy import caller, only_flows
+from service.http.policy import actor, caller, only_flows
 from service.http.schemas.flows import FlowDownloadSchema, FlowSchema
 from service.http.schemas.projects import (
     ListedProjectSchema,
@@ -111,7 +111,7 @@ def upload() -> Any:
     """Make a project of a file: a zip of flows, or JSON with ``folder_name`` and ``flows``."""
     new, bodies = project_upload(*uploaded())
     project = projects.create(session(), caller().user_id, new)
-    return flows.create_many(session(), caller().user_id, bodies, services().now(), project.id)
+    return flows.create_many(session(), actor(), caller().user_id, bodies, services().now(), project.id)
 
 
 def _search() -> str:

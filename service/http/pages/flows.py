@@ -18,7 +18,7 @@ from service.http.pages import forms
 from service.http.pages.drawing import graph_of
 from service.http.pages.shell import back as lead_back
 from service.http.pages.shell import blueprint, failed, page
-from service.http.policy import caller
+from service.http.policy import actor, caller
 from service.http.schemas.flows import FlowChangesSchema, FlowDownloadSchema
 from service.storage.flows import Flow
 
@@ -36,7 +36,7 @@ def upload() -> Response:
         bodies = [body for file in request.files.getlist("file") if file for body in read_upload(file.stream.read())]
         if not bodies:
             raise Rejected("Choose a file first")
-        flows.create_many(session(), caller().user_id, bodies, services().now())
+        flows.create_many(session(), actor(), caller().user_id, bodies, services().now())
     except DomainError as error:
         # Its fields are those of the file: the page has one place for all of them.
         abandon()
@@ -62,7 +62,7 @@ def change(flow_id: uuid.UUID) -> Response:
             "access_type": "PUBLIC" if forms.text("public") == "yes" else "PRIVATE",
         }
         changes = forms.load(FlowChangesSchema(), body)
-        flows.update(session(), caller().user_id, flow_id, changes, services().now())
+        flows.update(session(), actor(), caller().user_id, flow_id, changes, services().now())
     except DomainError as error:
         return failed(error, partial(_show_flow, flow_id))
     return lead_back("flow", "flow-changed", "settings", flow_id=flow_id)
