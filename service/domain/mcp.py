@@ -21,7 +21,7 @@ from service.domain import projects
 from service.domain.audit import Actor
 from service.domain.errors import Forbidden, Invalid, NotFound
 from service.domain.identity import Identity
-from service.domain.mcp_shapes import Shape, Shapes
+from service.domain.mcp_shapes import Argument, Shape, Shapes, fault_in
 from service.domain.runs import RunRequest
 from service.storage.flows import Flow
 from service.storage.users import User
@@ -33,6 +33,10 @@ MOST_TOOLS = 1000
 LONGEST_SESSION, LONGEST_INPUT = 200, 1_000_000
 
 _LINES = re.compile(r"\n+")
+
+
+class ArgumentInvalid(Invalid):
+    """An argument of a call has the wrong form; unlike other such errors it speaks of nothing that is the owner's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +165,11 @@ def shape(session: Session, shapes: Shapes, flow_id: uuid.UUID) -> Shape:
 def request_of(shape: Shape, arguments: Mapping[str, Any], whom: Audience, *, stream: bool) -> RunRequest:
     """Make a run of a call's arguments.
 
-    Arguments that the tool lists become tweaks of the components that have them. Others become tweaks as they come,
-    but not for nobody in particular: what its owner did not offer is not theirs to set.
+    Arguments that the tool lists become values of the components that have them; null is as good as absent. Others
+    become tweaks as they come, but not for nobody in particular: what its owner did not offer is not theirs to set.
 
     Raises:
-        Invalid: an argument has the wrong type, or is too long.
+        ArgumentInvalid: an argument has the wrong type, or is too long.
     """
     given = dict(arguments)
     text = _text(given, "input_value", LONGEST_INPUT)
@@ -175,7 +179,8 @@ def request_of(shape: Shape, arguments: Mapping[str, Any], whom: Audience, *, st
         session_id = f"public-{session_id}"
     offered = {name for names in shape.fields.values() for name in names}
     tweaks: dict[str, Any] = {
-        node: {name: given[name] for name in names if name in given} for node, names in shape.fields.items()
+        node: {name: _tweak(name, given[name], one) for name, one in names.items() if given.get(name) is not None}
+        for node, names in shape.fields.items()
     }
     if not whom.is_public:
         tweaks |= {name: value for name, value in given.items() if name not in offered}
@@ -244,15 +249,22 @@ def _free(name: str, taken: set[str]) -> str:
     return candidate
 
 
+def _tweak(name: str, value: object, argument: Argument) -> object:
+    fault = fault_in(value, argument.schema)
+    if fault is not None:
+        raise ArgumentInvalid.field(f"{name} has to be {fault}", "arguments", name, kind="type")
+    return argument.tweak(value)
+
+
 def _text(given: dict[str, Any], name: str, longest: int) -> str | None:
     value = given.pop(name, None)
     if value is None:
         return None
     if not isinstance(value, str):
-        raise Invalid.field(f"{name} has to be a string", "arguments", name, kind="string_type")
+        raise ArgumentInvalid.field(f"{name} has to be a string", "arguments", name, kind="string_type")
     if "\x00" in value or (not value.isascii() and _has_half_pairs(value)):
-        raise Invalid.field(f"{name} is not valid Unicode text", "arguments", name)
-    Invalid.if_longer(value, longest, "arguments", name)
+        raise ArgumentInvalid.field(f"{name} is not valid Unicode text", "arguments", name)
+    ArgumentInvalid.if_longer(value, longest, "arguments", name)
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,10 +22,31 @@ _TYPES = {
     "slider": "number", "bool": "boolean", "boolean": "boolean", "dict": "object", "NestedDict": "object",
 }  # fmt: skip
 _LISTS = {"sortableList": "object", "table": "object", "tools": "object", "model": "object", "actionPicker": "string"}
+_JSON: Mapping[str, tuple[str, tuple[type, ...]]] = {
+    "string": ("a string", (str,)), "integer": ("a whole number", (int,)), "number": ("a number", (int, float)),
+    "boolean": ("true or false", (bool,)), "object": ("an object", (dict,)),
+}  # fmt: skip
 _SESSION = {
     "type": "string",
     "description": "Name of the conversation, to go on with it in a later call. Leave it out to begin a new one.",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A field that is an argument.
+
+    Args:
+        schema: JSON Schema of its type.
+        is_bare: a tweak holds the value as it is; else it stands under ``value``.
+    """
+
+    schema: Mapping[str, Any]
+    is_bare: bool = False
+
+    def tweak(self, value: object) -> object:
+        """Return the tweak that sets the field to exactly this, whatever settings of a field the value looks like."""
+        return value if self.is_bare else {"value": value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +55,12 @@ class Shape:
 
     Args:
         schema: JSON Schema of its arguments.
-        fields: node id -> the fields of it that are arguments.
+        fields: node id -> the fields of it that are arguments, by name; those of two nodes may differ in type.
         input_type: which input components get ``input_value``.
     """
 
     schema: Mapping[str, Any]
-    fields: Mapping[str, Sequence[str]]
+    fields: Mapping[str, Mapping[str, Argument]]
     input_type: str = "chat"
 
 
@@ -72,7 +93,7 @@ def shape_of(data: Any) -> Shape:
     """Return what a flow takes, read from its exported graph, which may hold anything."""
     properties: dict[str, Any] = {}
     required: list[str] = []
-    fields: dict[str, list[str]] = {}
+    fields: dict[str, dict[str, Argument]] = {}
     kinds = set()
     inputs = list(_input_nodes(data))
     marked = any(item.get("api_editable") is True for _, _, template in inputs for _, item in _items(template))
@@ -81,14 +102,31 @@ def shape_of(data: Any) -> Shape:
         for name, item in _items(template):
             if not _is_offered(name, item, marked=marked):
                 continue
-            properties[name] = _type_of(item) | {"description": str(item.get("info") or f"Input for {name}")[:1000]}
+            schema = _type_of(item)
+            properties[name] = schema | {"description": str(item.get("info") or f"Input for {name}")[:1000]}
             if item.get("required") is True and name not in required:
                 required.append(name)
             if name not in {"input_value", "session_id"}:
-                fields.setdefault(node_id, []).append(name)
+                fields.setdefault(node_id, {})[name] = Argument(schema, item.get("type") == "NestedDict")
     properties.setdefault("session_id", _SESSION)
-    schema = {"type": "object", "properties": properties, "required": required}
-    return Shape(schema, fields, "chat" if "ChatInput" in kinds else "any")
+    whole = {"type": "object", "properties": properties, "required": required}
+    return Shape(whole, fields, "chat" if "ChatInput" in kinds else "any")
+
+
+def fault_in(value: object, schema: Mapping[str, Any]) -> str | None:
+    """Say what a value has to be, where it is not of a type that this module writes; None: it is."""
+    kind = schema["type"]
+    if kind == "array":
+        if not isinstance(value, list):
+            return "a list"
+        fault = next(filter(None, (fault_in(item, schema["items"]) for item in value)), None)
+        return fault and f"a list in which each item is {fault}"
+    words, types = _JSON[kind]
+    # To Python a truth value is a number, and to JSON Schema a number without a fraction is a whole one.
+    fits = isinstance(value, types) and (kind == "boolean" or not isinstance(value, bool))
+    if kind == "integer" and isinstance(value, float):
+        fits = value.is_integer()
+    return None if fits else words
 
 
 def _input_nodes(data: Any) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 0.2
 #: What nobody in particular is told of a failure; everything else may speak of what is the owner's.
 _TOLD = (
-    errors.Invalid, errors.TweaksRefused, errors.InputConflict, errors.TooBusy, errors.TooManyAttempts,
+    mcp.ArgumentInvalid, errors.TweaksRefused, errors.InputConflict, errors.TooBusy, errors.TooManyAttempts,
     errors.RunTimedOut, errors.RunTooLarge,
 )  # fmt: skip
 _UNTOLD = "The tool could not do its work."

@@ -175,6 +175,15 @@ def test_a_stranger_is_not_told_what_the_owner_has_not_set(owner: Owner) -> None
     assert (failed, text) == (True, "Error executing the greeter tool. Error: The tool could not do its work.")
 
 
+def test_a_stranger_is_not_told_which_credentials_the_owner_has(owner: Owner) -> None:
+    _needs_variable(owner.api)
+    _set_variable(owner.api, "Credential")
+    assert stranger(owner, of_project(owner)).said("greeter") == (
+        True, "Error executing the greeter tool. Error: The tool could not do its work.",
+    )  # fmt: skip
+    assert "would show the Credential GREETING" in owner.mcp().said("greeter")[1]
+
+
 def test_a_key_holder_is_told_what_is_missing(owner: Owner) -> None:
     _needs_variable(owner.api)
     failed, text = owner.mcp().said("greeter")
@@ -189,6 +198,6 @@ def _needs_variable(api: Api) -> None:
     store(api, "greeter", flows.flow([start, end], [flows.edge(start, "prompt", end, "input_value")]), **PUBLIC)
 
 
-def _set_variable(api: Api) -> None:
-    body = {"name": "GREETING", "value": "from the owner", "type": "Generic", "default_fields": []}
+def _set_variable(api: Api, kind: str = "Generic") -> None:
+    body = {"name": "GREETING", "value": "from the owner", "type": kind, "default_fields": []}
     assert api.post("/variables/", json=body).status_code == 201

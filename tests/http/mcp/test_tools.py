@@ -14,6 +14,9 @@ from sqlalchemy import URL
 
 from service.domain import mcp as tools
 from service.domain import mcp_shapes
+from service.engine.component import Setting
+from service.engine.graph import parse
+from service.engine.tweaks import setting
 from tests.http.mcp.conftest import HIDDEN, PUBLIC, Owner, store
 from tests.support import flows
 from tests.support.client import Api
@@ -145,6 +148,68 @@ def test_an_argument_that_the_tool_lists_sets_the_components_field(owner: Owner)
     session = f"public-{uuid.uuid4()}"
     caller.call("echo", {"input_value": "a", "sender_name": "Ada", "session_id": session.removeprefix("public-")})
     assert "Ada" in [line["sender_name"] for line in said_in(owner.api, session)]
+
+
+@pytest.mark.parametrize("who", ["stranger", "key holder"])
+def test_an_argument_is_a_value_and_names_no_variable(owner: Owner, who: str) -> None:
+    store(owner.api, "echo", **PUBLIC)
+    note = {"name": "NOTE", "value": "of the owner", "type": "Generic", "default_fields": []}
+    assert owner.api.post("/variables/", json=note).status_code == 201
+    path = f"/api/v1/mcp/project/{owner.project}/streamable"
+    caller = owner.mcp(path) if who == "key holder" else Mcp(owner.api.app, path=path, address=STRANGER)
+    said = caller.said("echo", {"input_value": "a", "sender_name": {"value": "NOTE", "load_from_db": True}})
+    assert said == (True, "Error executing the echo tool. Error: sender_name has to be a string")
+
+
+def offering(*fields: dict[str, Any]) -> dict[str, Any]:
+    """A flow with Chat Inputs of which each offers one of the fields."""
+    nodes = [flows.chat_input(f"ChatInput-{at}") for at in range(len(fields))]
+    for one, field in zip(nodes, fields, strict=True):
+        one["data"]["node"]["template"]["extra"] = field
+    return flows.flow(nodes, [])
+
+
+def asked(data: dict[str, Any], value: object) -> dict[str, Any]:
+    """The tweaks that the argument ``extra`` becomes."""
+    arguments = {"extra": value}
+    return dict(tools.request_of(mcp_shapes.shape_of(data), arguments, tools.Audience(None), stream=False).tweaks)
+
+
+@pytest.mark.parametrize(("kind", "more", "good", "bad"), [
+    ("str", {}, ["", "text"], [1, True, ["text"], {"value": "x"}]),
+    ("int", {}, [1, 2.0], ["1", 1.5, True, [1]]), ("float", {}, [1, 1.5], ["1", False]),
+    ("bool", {}, [True, False], [0, "true"]), ("dict", {}, [{}, {"a": 1}], ["{}", [{}]]),
+    ("str", {"list": True}, [[], ["a", "b"]], ["a", ["a", 1], [["a"]], [{"value": "x"}]]),
+    ("table", {}, [[{"a": 1}]], [{"a": 1}, ["a"]]), ("new in 2.0", {}, ["text"], [{}]),
+])  # fmt: skip
+def test_an_argument_is_of_the_type_that_the_tool_lists(
+    kind: str, more: dict[str, Any], good: list[Any], bad: list[Any]
+) -> None:
+    data = offering(flows.field("extra", kind=kind, **more))
+    for value in good:
+        assert asked(data, value) == {"ChatInput-0": {"extra": {"value": value}}}
+    for value in bad:
+        with pytest.raises(tools.ArgumentInvalid, match="extra has to be"):
+            asked(data, value)
+
+
+def test_a_null_is_as_good_as_absent() -> None:
+    assert asked(offering(flows.field("extra", kind="int")), None) == {}
+
+
+def test_where_two_inputs_differ_in_the_type_of_an_argument_it_has_to_fit_both() -> None:
+    text, record = flows.field("extra"), flows.field("extra", kind="dict")
+    for data in (offering(text, record), offering(record, text)):
+        with pytest.raises(tools.ArgumentInvalid):
+            asked(data, {"value": "NOTE", "load_from_db": True})
+
+
+@pytest.mark.parametrize("kind", ["dict", "NestedDict"])
+@pytest.mark.parametrize("value", [{"value": {"a": 1}}, {"value": "NOTE", "load_from_db": True}, {"a": 1}])
+def test_an_object_is_a_value_even_if_it_looks_like_the_settings_of_a_field(kind: str, value: Any) -> None:
+    data = offering(flows.field("extra", kind=kind))
+    stored = parse(data, max_nodes=9).nodes[0].fields["extra"]
+    assert setting(stored, asked(data, value)["ChatInput-0"]["extra"]) == Setting(value)
 
 
 def test_another_argument_of_a_key_holder_is_a_tweak(owner: Owner) -> None:
