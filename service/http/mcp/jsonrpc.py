@@ -9,7 +9,7 @@ from typing import Any
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND = -32700, -32600, -32601
 INVALID_PARAMS, INTERNAL_ERROR = -32602, -32603
 #: From the range that is left to implementations.
-CANCELLED = -32000
+CANCELLED, LIMITED = -32000, -32001
 
 _LONGEST, _LARGEST = 200, 2**53
 Id = int | str

@@ -13,12 +13,15 @@ from contextlib import contextmanager
 from flask import Request, Response
 from werkzeug.exceptions import NotAcceptable, UnsupportedMediaType
 
+from service.domain.errors import LimitsAway, TooManyAttempts
+from service.http import key_limits
 from service.http.db import abandon
 from service.http.mcp import calls, methods, revisions
 from service.http.mcp.exchange import Exchange
 from service.http.mcp.jsonrpc import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
+    LIMITED,
     PARSE_ERROR,
     Fault,
     Json,
@@ -169,11 +172,18 @@ def _batch(exchange: Exchange, content: list[object]) -> Response:
         raise Fault(INVALID_REQUEST, "Invalid request: this revision has no batches")
     if not 0 < len(content) <= MOST_IN_BATCH:
         raise Fault(INVALID_REQUEST, f"Invalid request: a batch has 1 to {MOST_IN_BATCH} messages")
-    answers = [one for one in (_of_batch(exchange, item) for item in content) if one is not None]
+    called = [at for at, item in enumerate(content) if isinstance(item, dict) and item.get("method") == "tools/call"]
+    made = (_of_batch(exchange, item, is_further=at in called[1:]) for at, item in enumerate(content))
+    answers = [one for one in made if one is not None]
     return _json(answers) if answers else Response(status=202)
 
 
-def _of_batch(exchange: Exchange, content: object) -> Json | None:
+def _of_batch(exchange: Exchange, content: object, *, is_further: bool) -> Json | None:
+    """Answer one of several messages.
+
+    The first call of a tool was counted with the request. Each further one is counted here: a run costs as much in a
+    batch as alone, and a batch must be no way around the limit of a key.
+    """
     try:
         message = message_of(content)
         if message is None or message.id is None:
@@ -181,9 +191,20 @@ def _of_batch(exchange: Exchange, content: object) -> Json | None:
             return None
         if message.method == "initialize":
             raise Fault(INVALID_REQUEST, "Invalid request: initialize is never part of a batch", id=message.id)
+        if is_further:
+            _count(exchange, message)
         return reply(exchange, message)
     except Fault as fault:
         return failure(fault)
+
+
+def _count(exchange: Exchange, message: Message) -> None:
+    if exchange.identity is None:
+        return
+    try:
+        key_limits.count(exchange.identity, exchange.own)
+    except (TooManyAttempts, LimitsAway) as error:
+        raise Fault(LIMITED, str(error), id=message.id) from None
 
 
 def _json(content: object, status: int = 200) -> Response:

@@ -13,7 +13,7 @@ from service.storage import RunRow, User
 from tests.http.mcp.conftest import PUBLIC, Owner, store
 from tests.support import flows
 from tests.support.client import Api
-from tests.support.mcp import STRANGER, Mcp
+from tests.support.mcp import STRANGER, Mcp, request_of
 
 
 def name(owner: Owner, kind: str) -> str:
@@ -142,6 +142,26 @@ def test_the_rate_of_a_key_holds(owner: Owner) -> None:
     client = owner.limited(rate_limit={"requests": 1, "window_seconds": 60})
     statuses = [client.post({"jsonrpc": "2.0", "id": 1, "method": "ping"}).status_code for _ in range(2)]
     assert statuses == [200, 429]
+
+
+def test_each_call_of_a_tool_in_a_batch_counts_as_a_request(owner: Owner) -> None:
+    tool = name(owner, "public")
+    call = {"name": tool, "arguments": {"input_value": "Hello"}}
+    batch = [request_of("ping", number=0), *(request_of("tools/call", call, at) for at in (1, 2, 3))]
+    client = owner.limited(rate_limit={"requests": 2, "window_seconds": 60})
+    answer = client.post([*batch, request_of("ping", number=4)])
+    assert [(one["id"], one.get("error", {}).get("code")) for one in answer.json] == [
+        (0, None), (1, None), (2, None), (3, -32001), (4, None),
+    ]  # fmt: skip
+    assert answer.json[3]["error"]["message"].startswith("This API key has used up its requests")
+    assert answer.headers["RateLimit"].startswith('"key";r=0;')
+    assert client.post(request_of("ping")).status_code == 429
+
+
+def test_a_batch_of_a_key_without_a_rate_or_of_nobody_in_particular_is_answered_whole(owner: Owner) -> None:
+    batch = [request_of("tools/call", {"name": name(owner, "public")}, at) for at in range(3)]
+    for client in (owner.mcp(), stranger(owner)):
+        assert ["result" in one for one in client.post(batch).json] == [True] * 3
 
 
 def test_the_networks_of_a_key_hold(owner: Owner) -> None:
