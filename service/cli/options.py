@@ -26,7 +26,7 @@ from service.domain.audit import CONSOLE, Action, Actor, Subject
 from service.domain.errors import Forbidden, LoginRefused, NotFound
 from service.domain.keys import KeyRules
 from service.domain.ports import PasswordHasher, Vault
-from service.domain.usernames import by_name
+from service.domain.usernames import by_name, check_chosen_password
 from service.instants import in_utc
 from service.settings import Settings
 from service.storage import User
@@ -102,11 +102,14 @@ def of_superuser(command: Callable[..., None]) -> Callable[..., None]:
     return _signed_in(command, None)
 
 
-def of_superuser_with_secret(
-    label: str, *, twice: bool = False
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def of_superuser_with_secret(label: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The same for a command that takes a secret; it comes as ``secret``."""
-    return lambda command: _signed_in(command, lambda: read_secret(label, twice=twice))
+    return lambda command: _signed_in(command, lambda: read_secret(label))
+
+
+def of_superuser_with_new_password(label: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The same for a command that sets a password; it comes as ``secret``."""
+    return lambda command: _signed_in(command, lambda: read_new_password(label))
 
 
 def _signed_in(command: Callable[..., None], ask: Callable[[], str] | None) -> Callable[..., None]:
@@ -151,6 +154,18 @@ def read_secret(label: str, *, twice: bool = False) -> str:
     if not line:
         raise click.UsageError(f"{label}: send it on standard input, one line each, or run this on a terminal")
     return line.rstrip("\r\n")
+
+
+def read_new_password(label: str) -> str:
+    """Ask for a password that somebody chooses; twice on a terminal.
+
+    Raises:
+        click.UsageError: standard input is at its end.
+        Invalid: it is too short.
+    """
+    password = read_secret(label, twice=True)
+    check_chosen_password(password)
+    return password
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from service.cli.options import (
     BreakGlassRefused,
     ask_for_login,
     env_file_option,
+    read_new_password,
     read_secret,
     read_settings,
     the_superuser,
@@ -41,7 +42,7 @@ def superuser(env_file: Path | None, username: str, break_glass: bool) -> None:
     first = boot.has_no_users(settings)
     secret = read_secret("Secret key of the server") if break_glass and not first else None
     login = None if break_glass or first else ask_for_login(settings)
-    password = read_secret("New password", twice=True)
+    password = read_new_password("New password")
     if first:
         # The server's own first superuser, under the name and password that are wanted here.
         settings = replace(settings, superuser=username, superuser_password=password)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from service.cli.options import Workplace, of_superuser, of_superuser_with_secret
+from service.cli.options import Workplace, of_superuser, of_superuser_with_new_password
 from service.domain import users
 from service.storage import User
 
@@ -40,7 +40,7 @@ def list_users(place: Workplace, search: str | None) -> None:
 @group.command("create")
 @click.argument("username")
 @click.option("--active/--inactive", default=True, show_default=True, help="May sign in at once.")
-@of_superuser_with_secret("Password of the new user", twice=True)
+@of_superuser_with_new_password("Password of the new user")
 def create(place: Workplace, username: str, active: bool, secret: str) -> None:
     """Make an ordinary user; the password is read from a prompt or from standard input."""
     new = users.NewUser(username, secret, is_active=active)
@@ -66,7 +66,7 @@ def deactivate(place: Workplace, username: str) -> None:
 
 @group.command("reset-password")
 @click.argument("username")
-@of_superuser_with_secret("New password", twice=True)
+@of_superuser_with_new_password("New password")
 def reset_password(place: Workplace, username: str, secret: str) -> None:
     """Set another user's password, read from a prompt or from standard input; their sessions end."""
     _change(place, username, "has a new password", password=secret)

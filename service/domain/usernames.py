@@ -12,6 +12,8 @@ from service.storage.users import User
 
 USERNAME_LENGTH = 150
 PASSWORD_LENGTH = 1024
+#: Characters, where a person chooses one: NIST SP 800-63B (revision 3), section 5.1.1.2.
+LEAST_PASSWORD = 8
 #: Of the column that holds ``name_key``.
 _KEY_LENGTH = 300
 
@@ -52,3 +54,13 @@ def check_password(password: str, field: str = "password") -> None:
     if not password:
         raise Invalid.field("String should have at least 1 character", "body", field, kind="string_too_short")
     Invalid.if_longer(password, PASSWORD_LENGTH, "body", field)
+
+
+def check_chosen_password(password: str) -> None:
+    """Refuse a new password that a person has chosen too short; the API takes any, as Langflow's clients expect.
+
+    Raises:
+        Invalid: it is too short.
+    """
+    if len(password) < LEAST_PASSWORD:
+        raise Invalid.field(f"Use at least {LEAST_PASSWORD} characters", "body", "password")

@@ -162,6 +162,14 @@ class TestUsers:
         form = {"username": "newcomer", "password": "a-new-password"}
         assert api.app.test_client().post("/api/v1/login", data=form).status_code == 200
 
+    def test_a_short_password_is_refused(self, api: Api, command: Command) -> None:
+        api.new_user("somebody")
+        for words in (("users", "create", "newcomer"), ("users", "reset-password", "somebody"),
+                      ("superuser", "--username", "second")):  # fmt: skip
+            done = command(*words, secret="1234567")
+            assert (done.exit_code, done.stderr) == (1, "keyturn: password: Use at least 8 characters\n"), words
+        assert len(told(command("users", "list", "--json"))) == 2
+
     def test_a_password_is_reset_and_a_user_deactivated_and_deleted(self, api: Api, command: Command) -> None:
         other = api.new_user("somebody")
         command("users", "reset-password", "somebody", secret="another-password")

@@ -8,6 +8,7 @@ from flask import Response, request
 
 from service.domain import accounts
 from service.domain.errors import DomainError, Invalid
+from service.domain.usernames import check_chosen_password
 from service.http import cookies
 from service.http.db import release, services, session
 from service.http.pages.shell import back, blueprint, failed, page
@@ -30,6 +31,7 @@ def change() -> Response:
         current, new = (request.form.get(name, "") for name in ("current", "password"))
         if new != request.form.get("again", ""):
             raise Invalid.field("The two are not the same", "body", "again")
+        check_chosen_password(new)
         release()  # counting may write, and SQLite has one writer
         own.sign_in.own_password(user_id)
         accounts.reset_password(session(), actor(), user_id, current, new, own.hasher, own.now())

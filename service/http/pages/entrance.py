@@ -9,7 +9,8 @@ from flask import Response, request, url_for
 
 from service.domain import accounts, users
 from service.domain.accounts import Tokens
-from service.domain.errors import DomainError, Forbidden, Invalid
+from service.domain.errors import DomainError, Forbidden, Invalid, LoginRefused
+from service.domain.usernames import check_chosen_password
 from service.http import cookies, csrf, signing_in
 from service.http.db import services, session
 from service.http.pages import forms
@@ -75,7 +76,12 @@ def set_up() -> Response:
         if request.form.get("password", "") != request.form.get("again", ""):
             raise Invalid.field("The two are not the same", "body", "again")
         shown, new = forms.text("shown"), request.form.get("password", "")
-        signing_in.with_password(own.settings.superuser, shown)
+        check_chosen_password(new)
+        try:
+            signing_in.with_password(own.settings.superuser, shown)
+        except LoginRefused:
+            # The page asks for no name, so "Incorrect username or password" would name what nobody can mend.
+            raise Invalid.field("This is not the password that the server printed.", "body", "shown") from None
         user = users.first_superuser(session())
         assert user is not None  # noqa: S101 - it has just signed in # nosec B101
         accounts.reset_password(session(), actor().become(user), user.id, shown, new, own.hasher, own.now())

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from service.domain.errors import DomainError, Invalid
+from service.domain.usernames import LEAST_PASSWORD
 from service.http import cookies
 from service.http.db import SAFE_METHODS, abandon, services
 from service.http.errors import of_database, status_of
@@ -130,7 +131,10 @@ def thousands(number: int | None) -> str:
 
 @blueprint.context_processor
 def _helpers() -> dict[str, Any]:
-    return {"asset": asset, "when": when, "here": request.path, "settings": services().settings}
+    return {
+        "asset": asset, "when": when, "here": request.path, "settings": services().settings,
+        "least_password": LEAST_PASSWORD,
+    }  # fmt: skip
 
 
 @blueprint.after_request

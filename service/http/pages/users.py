@@ -10,6 +10,7 @@ from flask import Response, request
 
 from service.domain import users
 from service.domain.errors import DomainError
+from service.domain.usernames import check_chosen_password
 from service.http.db import services, session
 from service.http.pages import forms
 from service.http.pages.shell import back as lead_back
@@ -43,6 +44,7 @@ def create() -> Response:
         body = forms.load(
             NewUserSchema(), {"username": forms.text("username"), "password": request.form.get("password", "")}
         )
+        check_chosen_password(body["password"])
         wanted = users.NewUser(
             body["username"], body["password"], is_active=True, is_superuser=forms.text("superuser") == "yes"
         )
@@ -71,6 +73,8 @@ def change(user_id: uuid.UUID) -> Response:
     }
     changes = acts.get(act, {})
     try:
+        if "password" in changes:
+            check_chosen_password(changes["password"])
         users.update(session(), actor(), user_id, changes, own.hasher, own.now())
     except DomainError as error:
         return failed(error, partial(_show_user, user_id))

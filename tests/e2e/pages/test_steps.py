@@ -339,7 +339,7 @@ def test_the_first_run_leads_to_a_password_of_ones_own(open_page: OpenPage, tmp_
         expect(page.get_by_role("heading", level=1)).to_have_text("Welcome to Keyturn")
         page.get_by_label("The password that the server printed").fill(shown[1])
         page.get_by_label("Your own password").fill("a password of my own")
-        page.get_by_label("The same once more").fill("a password of my own")
+        page.get_by_label("Repeat password").fill("a password of my own")
         page.get_by_role("button", name="Set the password").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Flows")
 

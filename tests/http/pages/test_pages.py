@@ -155,7 +155,13 @@ class TestFirstRun:
 
     def test_wants_the_password_that_the_server_printed(self, fresh: Flask) -> None:
         page = Browser(fresh).post("/first-run", shown="guess", password="my own password", again="my own password")
-        assert (page.status, page.path) == (401, "/first-run")
+        assert (page.status, page.path) == (422, "/first-run")
+        assert page.soup.find(id="shown-wrong").get_text() == "This is not the password that the server printed."
+
+    def test_takes_no_short_password(self, fresh: Flask) -> None:
+        page = Browser(fresh).post("/first-run", shown=self.shown, password="1234567", again="1234567")
+        assert (page.status, page.soup.find(id="password-wrong").get_text()) == (422, "Use at least 8 characters")
+        assert Browser.signed_in(fresh, SUPERUSER, self.shown)
 
 
 class TestKeys:
@@ -432,6 +438,16 @@ class TestUsers:
         assert "ada" in browser.get(f"{path}/delete").text
         assert not browser.post(f"{path}/delete").soup.find("a", string="ada")
 
+    def test_a_short_password_is_refused(self, browser: Browser, api: Api) -> None:
+        api.new_user("somebody")
+        path = browser.get("/admin/users").soup.find("a", string="somebody")["href"]
+        for page in (
+            browser.post("/admin/users", username="ada", password="1234567"),
+            browser.post(path, act="password", password="1234567"),
+        ):
+            assert (page.status, page.soup.find(id="password-wrong").get_text()) == (422, "Use at least 8 characters")
+        assert not browser.get("/admin/users").soup.find("a", string="ada")
+
     def test_a_taken_name_is_said(self, browser: Browser) -> None:
         page = browser.post("/admin/users", username=SUPERUSER, password="pw12345678")
         assert (page.status, "unavailable" in page.text) == (400, True)
@@ -458,6 +474,10 @@ class TestAccount:
         page = browser.post(self.PATH, current=current, password="another-password", again=again)
         assert (page.status >= 400, words in page.text) == (True, True)
         assert Browser.signed_in(app)
+
+    def test_a_short_password_is_refused(self, browser: Browser) -> None:
+        page = browser.post(self.PATH, current=PASSWORD, password="1234567", again="1234567")
+        assert (page.status, page.soup.find(id="password-wrong").get_text()) == (422, "Use at least 8 characters")
 
 
 class TestAudit:
