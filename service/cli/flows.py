@@ -76,8 +76,7 @@ def _stored(place: Workplace, owner: User, file: Path) -> list[Flow]:
     except (ValueError, RecursionError):
         raise Rejected(f"{file} is not JSON") from None
     bodies = content["flows"] if isinstance(content, dict) and "flows" in content else [content]
-    if not isinstance(bodies, list) or not all(isinstance(body, dict) and body.get("name") for body in bodies):
-        raise Rejected(f"{file} is not an exported flow: it has no name and data")
+    flows.check_exported(bodies, str(file))
     return flows.create_many(place.session, place.by, owner.id, [flows.fields_of(body) for body in bodies], place.now)
 
 

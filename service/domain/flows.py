@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, undefer
 from service.domain import mcp, projects
 from service.domain.audit import Actor
 from service.domain.depth import is_deeper
-from service.domain.errors import Conflict, DomainError, Invalid, Locked, NotFound, PreconditionFailed
+from service.domain.errors import Conflict, DomainError, Invalid, Locked, NotFound, PreconditionFailed, Rejected
 from service.domain.names import numbered, sounds_secret
 from service.storage.base import is_storable
 from service.storage.flows import Flow
@@ -42,6 +42,20 @@ _SHAPES = {str: "string", bool: "boolean", dict: "dictionary", list: "list"}
 def fields_of(exported: Mapping[str, Any]) -> dict[str, Any]:
     """What of an exported flow is stored; null is how exports write that nothing was chosen."""
     return {name: exported[name] for name in EDITABLE if exported.get(name) is not None}
+
+
+def check_exported(documents: Any, file: str) -> None:
+    """Refuse a file that a person took for an export.
+
+    Args:
+        documents: what the file holds, as read from JSON; each has to be a flow.
+        file: what the person calls it.
+
+    Raises:
+        Rejected: one of them is no flow.
+    """
+    if not isinstance(documents, list) or not all(isinstance(one, dict) and one.get("name") for one in documents):
+        raise Rejected(f"{file} is not an exported flow: it has no name and data")
 
 
 def create(session: Session, by: Actor, user_id: uuid.UUID, new: Mapping[str, Any], now: datetime,

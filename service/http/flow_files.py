@@ -10,8 +10,10 @@ from typing import Any
 
 from flask import Response, request
 from marshmallow import ValidationError
+from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from service.domain import flows
 from service.domain.errors import Invalid, Problem, Rejected
 from service.http.db import services
 from service.http.parsing import loads, problems_of
@@ -48,6 +50,23 @@ def read_upload(raw: bytes) -> list[dict[str, Any]]:
         Rejected: the zip cannot be read.
     """
     return [_loaded(one) for one in _documents(raw)]
+
+
+def read_chosen(file: FileStorage) -> list[dict[str, Any]]:
+    """Read the flows of a file that a person has chosen: as ``read_upload``, and what is wrong names the file.
+
+    Raises:
+        Rejected: it holds no flows.
+        Invalid: a flow has the wrong shape.
+        RequestEntityTooLarge: as a zip, it holds too much.
+    """
+    name, raw = file.filename or "The file", file.stream.read()
+    try:
+        documents = _documents(raw)
+    except Invalid:
+        raise Rejected(f"{name} is not JSON") from None
+    flows.check_exported(documents, name)
+    return [_loaded(one) for one in documents]
 
 
 def project_upload(filename: str, raw: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -10,10 +10,10 @@ from typing import Any
 from flask import Response, jsonify, request
 
 from service.domain import flows
-from service.domain.errors import DomainError, FlowInvalid, NotFound, Rejected, UnknownComponents
+from service.domain.errors import DomainError, FlowInvalid, Invalid, NotFound, Rejected, UnknownComponents
 from service.http.db import abandon, services, session
 from service.http.errors import status_of
-from service.http.flow_files import read_upload
+from service.http.flow_files import read_chosen
 from service.http.pages import forms
 from service.http.pages.drawing import graph_of
 from service.http.pages.shell import back as lead_back
@@ -33,14 +33,20 @@ def show() -> Response:
 def upload() -> Response:
     """Store the flows of the uploaded files, all or none."""
     try:
-        bodies = [body for file in request.files.getlist("file") if file for body in read_upload(file.stream.read())]
-        if not bodies:
+        files = [file for file in request.files.getlist("file") if file]
+        if not files:
             raise Rejected("Choose a file first")
+        bodies = [body for file in files for body in read_chosen(file)]
+        if not bodies:
+            raise Rejected("The files hold no flows")
         flows.create_many(session(), actor(), caller().user_id, bodies, services().now())
     except DomainError as error:
         # Its fields are those of the file: the page has one place for all of them.
         abandon()
-        return _list(status=status_of(error), problems={"file": str(error)})
+        return _list(
+            status=status_of(error),
+            problems={"file": error.in_words() if isinstance(error, Invalid) else error.message},
+        )
     return lead_back("flows", "flow-uploaded")
 
 

@@ -304,8 +304,14 @@ class TestFlows:
         assert api.post("/run/uploaded", json={"input_value": "hi"}).status_code == 200
 
     def test_a_file_that_is_no_flow_is_refused_in_words(self, browser: Browser) -> None:
-        page = self.upload(browser, b"not json")
-        assert (page.status, "The file is not JSON" in page.text) == (422, True)
+        for content, words in (
+            (b"not json", "flow.json is not JSON"),
+            (b'{"nodes": []}', "flow.json is not an exported flow: it has no name and data"),
+            (b'{"name": "A flow", "data": 5}', "data: Not a valid mapping type."),
+            (b'{"flows": []}', "The files hold no flows"),
+        ):
+            page = self.upload(browser, content)
+            assert (page.status >= 400, page.soup.find(id="file-wrong").get_text()) == (True, words)
 
     def test_a_flows_page_draws_and_lists_its_graph(self, browser: Browser, echo: dict[str, Any]) -> None:
         page = browser.get(f"/flow/{echo['id']}")
