@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
+from flask.blueprints import BlueprintSetupState
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map
 
 from service.domain.errors import DomainError, Invalid
 from service.domain.usernames import LEAST_PASSWORD
 from service.http import cookies
 from service.http.db import SAFE_METHODS, abandon, services
-from service.http.errors import of_database, status_of
+from service.http.errors import of_database, of_http, status_of
 from service.http.policy import visitor
 from service.http.sessions import SignInNeeded
 
@@ -129,7 +131,8 @@ def thousands(number: int | None) -> str:
     return "–" if number is None else f"{number:,}".replace(",", "\u202f")  # noqa: RUF001
 
 
-@blueprint.context_processor
+# Of the application: an address that leads nowhere belongs to no blueprint, and has a page too.
+@blueprint.app_context_processor
 def _helpers() -> dict[str, Any]:
     return {
         "asset": asset, "when": when, "here": request.path, "settings": services().settings,
@@ -165,6 +168,36 @@ def _refused(error: DomainError) -> Response:
 @blueprint.errorhandler(HTTPException)
 def _http(error: HTTPException) -> Response:
     return page("error.html", error.name, status=error.code or 500, text="")
+
+
+@blueprint.record
+def _answer_everywhere(state: BlueprintSetupState) -> None:
+    """Take over what leads nowhere from ``errors.install``: such an address belongs to no blueprint."""
+    for status in (404, 405):
+        state.app.register_error_handler(status, partial(_nowhere, state.app.url_map))
+
+
+def _nowhere(routes: Map, error: HTTPException) -> Response:
+    """A page for a browser at an address that leads nowhere, the same whoever asks; JSON for everybody else."""
+    answer = of_http(error)
+    if not _is_for_people(routes):
+        return answer
+    shown = page("error.html", "There is no such page", status=answer.status_code, text="")
+    if "Allow" in answer.headers:
+        shown.headers["Allow"] = answer.headers["Allow"]
+    return _finish(shown)
+
+
+def _is_for_people(routes: Map) -> bool:
+    """Say whether a browser asks, and outside the places that programs use."""
+    if request.accept_mimetypes.best_match(("application/json", "text/html")) != "text/html":
+        return False
+    of_programs = (rule for rule in routes.iter_rules() if not rule.endpoint.startswith(f"{blueprint.name}."))
+    return _place(request.path) not in {_place(rule.rule) for rule in of_programs}
+
+
+def _place(path: str) -> str:
+    return path.split("/", 2)[1]
 
 
 @blueprint.errorhandler(SQLAlchemyError)

@@ -52,6 +52,8 @@ def visited(page: Page, house: House) -> Iterator[str]:
     yield "key shown"
     page.goto(f"{house.url}/flow/00000000-0000-4000-8000-000000000000")
     yield "no such flow"
+    page.goto(f"{house.url}/nowhere")
+    yield "no such page"
 
 
 @pytest.mark.parametrize("window", WINDOWS)

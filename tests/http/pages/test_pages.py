@@ -16,7 +16,7 @@ from service.domain.policy import Kind
 from service.http.rules import RULES
 from tests.http.pages.conftest import DEMO
 from tests.support.client import PASSWORD, SUPERUSER, Api
-from tests.support.pages import FROM_HERE, Browser
+from tests.support.pages import FROM_HERE, Browser, Page
 
 KEYS, VARIABLES = "/settings/api-keys", "/settings/global-variables"
 PLACES = ("/flows", "/settings/account", KEYS, f"{KEYS}/new", VARIABLES, f"{VARIABLES}/new", "/settings/usage")
@@ -77,6 +77,43 @@ def test_an_origin_of_cors_cannot_send_forms_either(make_app: Callable[..., Flas
 def test_an_api_key_opens_no_page(app: Flask, api: Api) -> None:
     answer = app.test_client().get("/flows", headers={"x-api-key": str(api.key)})
     assert answer.status_code == 403
+
+
+class TestAddressesThatLeadNowhere:
+    A_BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+    @pytest.mark.parametrize(
+        "path", ["/nowhere", "/flow/nowhere", "/settings", "/admin/nowhere", "/static/nowhere.css"]
+    )
+    def test_have_a_page_for_a_browser(self, app: Flask, browser: Browser, path: str) -> None:
+        answers = [
+            client.get(path, headers={"Accept": self.A_BROWSER}) for client in (app.test_client(), browser.client)
+        ]
+        pages = [Page(app, answer) for answer in answers]
+        assert [(page.status, page.soup.h1.get_text()) for page in pages] == [(404, "There is no such page")] * 2
+        assert pages[0].html == pages[1].html
+
+    @pytest.mark.parametrize("accept", ["", "*/*", "application/json", "application/json, text/html;q=0.5"])
+    def test_are_json_for_programs(self, app: Flask, accept: str) -> None:
+        answer = app.test_client().get("/nowhere", headers={"Accept": accept} if accept else {})
+        assert (answer.status_code, answer.json) == (404, {"detail": "Not Found"})
+
+    @pytest.mark.parametrize("path", ["/api", "/api/v1/nowhere", "/v1/nowhere", "/health/nowhere"])
+    def test_are_json_for_everybody_where_programs_ask(self, app: Flask, path: str) -> None:
+        answer = app.test_client().get(path, headers={"Accept": self.A_BROWSER})
+        assert (answer.status_code, answer.json) == (404, {"detail": "Not Found"})
+
+    def test_tell_a_stranger_nothing_of_what_there_is(self, app: Flask, echo: dict[str, Any]) -> None:
+        client = app.test_client()
+        ids = (echo["id"], "00000000-0000-4000-8000-000000000000")
+        answers = [client.get(f"/flow/{one}", headers={"Accept": self.A_BROWSER}) for one in ids]
+        assert [(answer.status_code, answer.location) for answer in answers] == [
+            (303, f"/login?next=/flow/{one}") for one in ids
+        ]
+
+    def test_a_form_of_which_the_address_was_opened_has_a_page_too(self, app: Flask) -> None:
+        answer = app.test_client().get("/logout", headers={"Accept": self.A_BROWSER})
+        assert (Page(app, answer).status, "POST" in answer.headers["Allow"]) == (405, True)
 
 
 def test_backend_only_serves_no_page(make_app: Callable[..., Flask], sqlite_url: URL) -> None:
