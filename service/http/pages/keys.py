@@ -7,15 +7,15 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from flask import Response, request, url_for
+from flask import Response, request
 
 from service.domain import flows, keys, rotation
-from service.domain.errors import DomainError, Invalid
+from service.domain.errors import DomainError, Invalid, Rejected
 from service.domain.permissions import Scope
 from service.http.db import catch_up, services, session
 from service.http.pages import forms
 from service.http.pages.shell import back as lead_back
-from service.http.pages.shell import blueprint, failed, go, page
+from service.http.pages.shell import blueprint, failed, page
 from service.http.policy import actor, caller
 from service.http.schemas.keys import KeyChangesSchema, NewKeySchema
 from service.storage.keys import ApiKey
@@ -103,25 +103,33 @@ def rotate(key_id: uuid.UUID) -> Response:
 @blueprint.get(f"{_PATH}/delete", endpoint="doomed_keys")
 def ask_deletion() -> Response:
     """Name the keys that were selected, and ask once."""
-    rows = [keys.get(session(), caller().user_id, one) for one in forms.ids("id")]
-    if not rows:
-        return go(url_for("pages.keys"))
+    chosen = forms.ids("id")
+    if not chosen:
+        return _none_selected()
+    rows = [keys.get(session(), caller().user_id, one) for one in chosen]
     return page("key_delete.html", "Delete API keys?" if len(rows) > 1 else "Delete this API key?", rows=rows)
 
 
 @blueprint.post(f"{_PATH}/delete", endpoint="delete_keys")
 def delete() -> Response:
     """Delete the keys, all or none."""
-    for key_id in forms.ids("id"):
+    chosen = forms.ids("id")
+    if not chosen:
+        return _none_selected()
+    for key_id in chosen:
         keys.revoke(session(), actor(), caller().user_id, key_id, services().now())
     return lead_back("keys", "keys-deleted")
 
 
-def _list() -> Response:
+def _list(**context: Any) -> Response:
     own = services()
     catch_up(own.usage)
     total, rows = keys.list_of(session(), caller().user_id)
-    return page("keys.html", _TITLE, rows=[_row(row) for row in rows[::-1]], total=total)
+    return page("keys.html", _TITLE, rows=[_row(row) for row in rows[::-1]], total=total, **context)
+
+
+def _none_selected() -> Response:
+    return failed(Rejected("Select a key first."), _list)
 
 
 def _new_form(**context: Any) -> Response:

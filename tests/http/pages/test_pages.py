@@ -278,6 +278,12 @@ class TestKeys:
         browser.post(f"{KEYS}/delete", id=chosen)
         assert [Api(app, key, "").get("/users/whoami").status_code for key in keys] == [403, 403]
 
+    def test_to_delete_none_is_refused_in_words(self, browser: Browser) -> None:
+        self.made(browser)
+        for page in (browser.get(f"{KEYS}/delete"), browser.post(f"{KEYS}/delete")):
+            assert (page.status, page.soup.find(role="alert").get_text()) == (400, "Select a key first.")
+            assert page.soup.find("a", string="for the shop")
+
     def test_somebody_elses_key_does_not_exist(self, app: Flask, api: Api, browser: Browser) -> None:
         self.made(browser)
         key_id = self.id(browser)
