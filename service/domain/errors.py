@@ -241,9 +241,10 @@ class VariableMissing(DomainError):
 
     def __init__(self, name: str, component: str) -> None:
         self.name, self.component = name, component
+        #: Without what a program can do about it.
+        self.fault = f"The component {component} needs the variable {name}, which is not set."
         super().__init__(
-            f"The component {component} needs the variable {name}, which is not set. "
-            f"Create it with POST /api/v1/variables/, or set it in the environment of the server."
+            f"{self.fault} Create it with POST /api/v1/variables/, or set it in the environment of the server."
         )
 
 

@@ -6,10 +6,10 @@ import json
 import uuid
 from typing import Any
 
-from flask import Response, request
+from flask import Response, request, url_for
 
 from service.domain import flows, messages, runs
-from service.domain.errors import DomainError
+from service.domain.errors import DomainError, FlowInvalid, UnknownComponents, VariableMissing
 from service.domain.runs import Prepared, RunRequest
 from service.http.db import abandon, catch_up, reads_only, release, services, session
 from service.http.errors import status_of
@@ -36,8 +36,7 @@ def say(flow_id: uuid.UUID) -> Response:
         runs.result(prepared, asked)
     except DomainError as error:
         abandon()
-        problem = "; ".join(problems_of(error).values())
-        return _chat(flow_id, name, problem=problem, text=text, status=status_of(error))
+        return _chat(flow_id, name, fault=_fault(error), text=text, status=status_of(error))
     return _chat(flow_id, name, ran=prepared.trace)
 
 
@@ -49,7 +48,7 @@ def stream(flow_id: uuid.UUID) -> Response:
         prepared, asked = _prepared(flow_id, name, text, stream=True)
         running = runs.events(prepared, asked)
     except DomainError as error:
-        body = json.dumps({"event": "error", "data": {"text": "; ".join(problems_of(error).values())}})
+        body = json.dumps({"event": "error", "data": _fault(error)})
         return Response(body + "\n", status_of(error), mimetype="application/x-ndjson")
 
     def encode(event: str, data: Any) -> bytes:
@@ -82,8 +81,25 @@ def _chat(flow_id: uuid.UUID, name: str, *, status: int = 200, **context: Any) -
     flow = flows.get(own, user_id, flow_id)
     said = messages.list_of(own, user_id, flow_id=flow_id, session_id=name)
     others = messages.sessions_of(own, user_id, flow_id)
+    missing = [] if "fault" in context else _missing(flow_id)
     return page("playground.html", f"Playground: {flow.name}", status=status, flow=flow, said=said, others=others,
-                chosen=name, **context)  # fmt: skip
+                chosen=name, missing=missing, **context)  # fmt: skip
+
+
+def _missing(flow_id: uuid.UUID) -> list[str]:
+    """The variables without which a run would fail; none where it could not run anyhow, which it says itself."""
+    try:
+        needs = services().runner.explain(session(), caller().user_id, str(flow_id))
+    except (FlowInvalid, UnknownComponents):
+        return []
+    return sorted({need.variable for need in needs if need.required and need.source is None})
+
+
+def _fault(error: DomainError) -> dict[str, str]:
+    """What went wrong as ``text``; ``variables`` is where to add one that is missing."""
+    if isinstance(error, VariableMissing):
+        return {"text": error.fault, "variables": url_for("pages.variables")}
+    return {"text": "; ".join(problems_of(error).values())}
 
 
 def _session_id(wanted: str) -> str:

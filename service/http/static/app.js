@@ -60,6 +60,15 @@ function line(kind, sender, text) {
   return item;
 }
 
+function fault({ text, variables }) {
+  const item = line("fault", "This did not work", text);
+  if (!variables) return;
+  const link = document.createElement("a");
+  link.href = variables;
+  link.textContent = "Global Variables";
+  item.querySelector(".said").append(" Add it under ", link, ".");
+}
+
 function showRan(components) {
   const table = document.createElement("table");
   table.createCaption().textContent = "What ran";
@@ -70,6 +79,7 @@ function showRan(components) {
     cell.textContent = name;
     head.append(cell);
   }
+  head.lastChild.className = "number";
   const body = table.createTBody();
   for (const one of components) {
     const row = body.insertRow();
@@ -124,7 +134,7 @@ document.addEventListener("submit", async (event) => {
         answer(data.id, data.sender_name).textContent = text;
       }
       if (name === "ran") showRan(data);
-      if (name === "error") line("fault", "This did not work", data.text);
+      if (name === "error") fault(data);
     }
   } catch (error) {
     line("fault", "This did not work", error.message);

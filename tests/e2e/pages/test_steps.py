@@ -259,6 +259,7 @@ def test_the_playground_shows_an_answer_while_it_comes_and_then_what_ran(house: 
     expect(page.locator(".chat .machine .said")).to_have_text("It is sunny today.")
     house.provider.pieces = ()
     expect(page.locator("#ran tbody th")).to_contain_text(["Chat Input", "Language Model", "Chat Output"])
+    expect(page.locator("#ran thead .number")).to_have_text("Seconds")
     expect(page.get_by_label("Message")).to_be_focused()
 
 

@@ -437,6 +437,26 @@ class TestPlayground:
         assert (page.status, page.soup.find(id="text").get_text()) == (422, "Hello")
         assert "no graph yet" in page.text
 
+    def test_a_missing_variable_is_said_for_people_before_and_after_a_message(
+        self, browser: Browser, api: Api
+    ) -> None:
+        flow = api.post("/flows/", json=json.loads((DEMO / "chat.json").read_text()) | {"name": "Chat"}).json
+        path = f"/flow/{flow['id']}/playground"
+        page = browser.get(path)
+        warning = page.soup.find(id="missing")
+        assert "OPENAI_API_KEY" in warning.get_text()
+        assert warning.a["href"] == VARIABLES
+        page = browser.post(path, session="one", text="Hello")
+        alert = page.soup.find(role="alert")
+        assert (page.status, alert.a["href"]) == (400, VARIABLES)
+        assert "OPENAI_API_KEY" in alert.get_text()
+        assert "/api/v1" not in page.text
+        answer = browser.client.post(f"{path}/stream", data={"text": "Hello"}, headers=FROM_HERE)
+        said = json.loads(answer.text)["data"]
+        assert said["variables"] == VARIABLES
+        assert "OPENAI_API_KEY" in said["text"]
+        assert "POST" not in said["text"]
+
     def test_somebody_elses_flow_does_not_run(self, app: Flask, api: Api, echo: dict[str, Any]) -> None:
         api.new_user("somebody")
         other = Browser.signed_in(app, "somebody", "pw12345678")
