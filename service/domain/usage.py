@@ -70,6 +70,8 @@ class Line:
     #: Nearest rank; None: no run.
     p50: int | None = None
     p95: int | None = None
+    #: Of the key or the flow; None: of a day, of runs without a key, or of a key that is gone.
+    id: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +100,9 @@ def of_owner(session: Session, owner_id: uuid.UUID, days: int, now: datetime) ->
     total = Line("All")
     by_day = {text: Line(text) for text in (str(first + timedelta(days=number)) for number in range(days))}
     names = session.execute(select(ApiKey.id, ApiKey.name).where(ApiKey.user_id == owner_id))
-    by_key: dict[uuid.UUID | None, Line] = {row.id: Line(row.name or "without a name") for row in names}
+    by_key: dict[uuid.UUID | None, Line] = {row.id: Line(row.name or "without a name", id=row.id) for row in names}
     names = session.execute(select(Flow.id, Flow.name).where(Flow.user_id == owner_id))
-    by_flow: dict[uuid.UUID | None, Line] = {row.id: Line(row.name) for row in names}
+    by_flow: dict[uuid.UUID | None, Line] = {row.id: Line(row.name, id=row.id) for row in names}
     answers = (
         select(KeyUsage.key_id, KeyUsage.day, KeyUsage.status, func.sum(KeyUsage.count).label("times"))
         .join(ApiKey, ApiKey.id == KeyUsage.key_id)

@@ -20,7 +20,7 @@ from service.http.policy import actor, caller
 from service.http.schemas.keys import KeyChangesSchema, NewKeySchema
 from service.storage.keys import ApiKey
 
-_TITLE, _NEW, _EDIT = "Langflow API Keys", "Create API Key", "Edit API Key"
+_TITLE, _NEW, _EDIT = "Langflow API Keys", "Add API Key", "Edit API Key"
 _PATH = "/settings/api-keys"
 GRACES = (("0", "none: it ends now"), ("3600", "1 hour"), ("86400", "1 day"), ("604800", "7 days"))
 SCOPES = (

@@ -113,9 +113,9 @@ def go(location: str) -> Response:
     return make_response(redirect(location, 303))
 
 
-def when(instant: datetime | None) -> str:
-    """A point in time as pages show it."""
-    return "never" if instant is None else instant.strftime("%Y-%m-%d %H:%M")
+def when(instant: datetime | None, seconds: bool = False) -> str:
+    """A point in time (UTC) as pages show it."""
+    return "never" if instant is None else instant.strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
 
 
 @cache

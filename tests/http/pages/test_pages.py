@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -487,6 +488,15 @@ class TestUsage:
             "Echo": [None, None, "2", "0"],
         }
 
+    def test_names_of_keys_and_flows_lead_to_their_pages(
+        self, browser: Browser, api: Api, echo: dict[str, Any]
+    ) -> None:
+        api.post("/run/echo", json={"input_value": "hi"})
+        page = browser.get("/settings/usage")
+        titles = [browser.get(page.soup.find("main").find("a", string=name)["href"]).soup.h1.get_text()
+                  for name in ("test", "Echo")]  # fmt: skip
+        assert titles == ["Edit API Key", "Echo"]
+
     def test_shows_nothing_of_others(self, app: Flask, api: Api, echo: dict[str, Any]) -> None:
         api.post("/run/echo", json={"input_value": "hi"})
         api.new_user("somebody")
@@ -555,6 +565,15 @@ class TestAudit:
         page = browser.get("/admin/audit?action=key.created")
         assert "for the shop" in page.text
         assert "login" not in [code.get_text() for code in page.soup.select("tbody code")]
+
+    def test_the_server_and_the_console_act_under_their_names(self, browser: Browser) -> None:
+        rows = browser.get("/admin/audit?action=server.started").soup.select("tbody tr")
+        assert {row.find("td", attrs={"data-label": "Who"}).get_text() for row in rows} == {"server"}
+
+    def test_a_day_until_which_is_asked_is_meant_with_all_its_hours(self, browser: Browser) -> None:
+        days = (f"{datetime.now(UTC):%Y-%m-%d}", "9999-12-31", "2020-01-01")
+        shown = [browser.get(f"/admin/audit?action=login&until={day}").text for day in days]
+        assert ["No event matches." in text for text in shown] == [False, False, True]
 
     def test_a_filter_that_cannot_be_read_is_said(self, browser: Browser) -> None:
         assert browser.get("/admin/audit?since=yesterday").status == 422
