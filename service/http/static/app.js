@@ -34,6 +34,11 @@ for (const name of ["dragover", "dragleave", "drop"]) {
   });
 }
 
+document.addEventListener("focusin", (event) => {
+  // Browsers leave a place of that row half outside when it gets the focus.
+  if (event.target.matches("nav a")) event.target.scrollIntoView({ block: "nearest", inline: "nearest" });
+});
+
 document.addEventListener("change", (event) => {
   if (event.target.id === "picker") event.target.form.requestSubmit();
 });

@@ -89,6 +89,33 @@ def test_every_target_on_a_phone_is_large_enough_for_a_finger(house: House, open
     assert found == {}
 
 
+@pytest.mark.parametrize("window", ["light", "phone"])
+def test_no_place_of_the_menu_moves_from_page_to_page(house: House, open_page: OpenPage, window: str) -> None:
+    page, found = open_page(**WINDOWS[window]), set()
+    sign_in(page, house.url)
+    places = """[...document.querySelectorAll("nav a")]
+        .map((one) => Math.round(one.getBoundingClientRect().left + one.parentElement.scrollLeft))"""
+    for path in ("/flows", KEYS, VARIABLES, "/settings/usage", "/admin/users", "/admin/audit"):
+        page.goto(house.url + path)
+        found.add(tuple(page.evaluate(places)))
+    assert len(found) == 1
+
+
+def test_the_place_in_focus_is_seen_whole_on_a_phone(house: House, open_page: OpenPage) -> None:
+    page = open_page(**WINDOWS["phone"])
+    sign_in(page, house.url)
+    outside = """() => {
+        const row = document.querySelector("nav").getBoundingClientRect();
+        const place = document.activeElement.getBoundingClientRect();
+        return Math.max(row.left - place.left, place.right - row.right, 0);
+    }"""
+    places = page.get_by_role("navigation").get_by_role("link")
+    places.first.focus()
+    for _ in range(places.count() - 1):
+        page.keyboard.press("Tab")
+        assert page.evaluate(outside) < 1
+
+
 def test_the_night_is_dark_and_the_day_is_light(house: House, open_page: OpenPage) -> None:
     def brightness(scheme: str) -> int:
         page = open_page(color_scheme=scheme)
