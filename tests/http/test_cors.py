@@ -27,10 +27,16 @@ def app(make_lasting: MakeApp) -> Flask:
     return make_lasting(make_url("sqlite://"), cors_origins=(OURS, OURS_TOO), cors_allow_credentials=True)
 
 
-def ask(app: Flask, origin: str | None, method: str = "GET", path: str = "/api/v1/users/whoami") -> TestResponse:
+def ask(
+    app: Flask,
+    origin: str | None,
+    method: str = "GET",
+    path: str = "/api/v1/users/whoami",
+    wanted: str = "x-api-key",
+) -> TestResponse:
     headers = {} if origin is None else {"Origin": origin}
     if method == "OPTIONS":
-        headers |= {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key"}
+        headers |= {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": wanted}
     return app.test_client(use_cookies=False).open(path, method=method, headers=headers)
 
 
@@ -74,3 +80,46 @@ def test_a_star_lets_all_read_and_none_with_cookies(
     found = allowed(ask(make_app(sqlite_url, cors_origins=("*", OURS)), origin))
     assert found["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in found
+
+
+USUAL = {
+    "authorization", "content-type", "x-api-key",
+    "last-event-id", "mcp-method", "mcp-name", "mcp-protocol-version", "mcp-session-id",
+}  # fmt: skip
+
+
+def headers_allowed(answer: TestResponse) -> set[str]:
+    return set(answer.headers["Access-Control-Allow-Headers"].split(", "))
+
+
+@pytest.mark.parametrize("wanted", [
+    "x-langflow-global-var-openai_api_key", "if-match", "idempotency-key",
+    "authorization,content-type,x-stainless-arch,x-stainless-lang,x-stainless-os,x-stainless-package-version,"
+    "x-stainless-retry-count,x-stainless-runtime,x-stainless-runtime-version,x-stainless-timeout",
+    "X-Of-Ours, x-more", "x-!#$%&'+.^_`|~-9",
+])  # fmt: skip
+def test_a_named_origin_may_send_the_headers_that_it_asks_for(app: Flask, wanted: str) -> None:
+    asked = {name.strip().lower() for name in wanted.split(",")}
+    assert headers_allowed(ask(app, OURS, "OPTIONS", wanted=wanted)) == USUAL | asked
+
+
+@pytest.mark.parametrize("wanted", [
+    "", "*", "x-one x-two", "x-one,", "x-one,,x-two", "x-one;q=1", "x-n\u00e4me", '"x-one"', "x-one:", "(x-one)",
+    "x" * 5000, ",".join(f"x-{number}" for number in range(200)),
+], ids=lambda wanted: ascii(wanted[:20]))  # fmt: skip
+def test_what_is_no_list_of_names_asks_for_nothing(app: Flask, wanted: str) -> None:
+    answer = ask(app, OURS, "OPTIONS", wanted=wanted.encode().decode("latin-1"))
+    assert headers_allowed(answer) == USUAL
+
+
+def test_a_preflights_answer_depends_on_what_it_asks_for(app: Flask) -> None:
+    assert {"Origin", "Access-Control-Request-Headers"} <= set(ask(app, OURS, "OPTIONS").vary)
+
+
+def test_an_answer_that_is_read_depends_on_the_origin_alone(app: Flask) -> None:
+    assert "Access-Control-Request-Headers" not in ask(app, OURS).vary
+
+
+def test_a_star_allows_the_usual_headers_alone(make_app: Callable[..., Flask], sqlite_url: URL) -> None:
+    app = make_app(sqlite_url, cors_origins=("*", OURS))
+    assert headers_allowed(ask(app, OURS, "OPTIONS", wanted="idempotency-key")) == USUAL
