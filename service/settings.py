@@ -372,6 +372,11 @@ class Settings:
                 "LANGFLOW_CORS_ORIGINS=* with LANGFLOW_CORS_ALLOW_CREDENTIALS=true would let every site act for "
                 "a signed-in user: list the origins, or set LANGFLOW_CORS_ALLOW_CREDENTIALS=false"
             )
+        if "*" in self.cors_origins and self.is_open:
+            yield (
+                "LANGFLOW_CORS_ORIGINS=* lets every site read what LANGFLOW_AUTO_LOGIN opens: list the origins, or "
+                "set LANGFLOW_AUTO_LOGIN=false and LANGFLOW_SKIP_AUTH_AUTO_LOGIN=false"
+            )
         for name, cookie in (("ACCESS", self.access_cookie), ("REFRESH", self.refresh_cookie)):
             if cookie.same_site == "none" and not cookie.secure:
                 yield (

@@ -193,11 +193,12 @@ def _without_credential(request: Request, kind: Kind, own: Services) -> Identity
         bodies.check_strangers(request)
         return None
     # A login token does not count on endpoints for keys, and still whoever sends one is not nobody.
-    unknown = next(presented(request), None) is None
-    if outcome.acts_as_superuser and unknown and passes_openly(request, own):
-        csrf.check(request)
-        g.deprecated = outcome is Outcome.SUPERUSER_DEPRECATED
-        return Identity(superuser_account(own), "policy")
+    if outcome.acts_as_superuser and next(presented(request), None) is None:
+        if passes_openly(request, own):
+            g.deprecated = outcome is Outcome.SUPERUSER_DEPRECATED
+            return Identity(superuser_account(own), "policy")
+        if csrf.is_foreign(request):
+            raise Forbidden(csrf.REFUSED)
     if kind is Kind.WEBHOOK:
         raise Forbidden("API key required when webhook authentication is enabled")
     if kind is Kind.RUN:
@@ -208,11 +209,18 @@ def _without_credential(request: Request, kind: Kind, own: Services) -> Identity
 def passes_openly(request: Request, own: Services) -> bool:
     """Say whether a request without a credential may act as the superuser from where it comes.
 
-    Only from this machine and addressed to it by a loopback name: gunicorn may have been told another
-    address than ``LANGFLOW_HOST``, and a web page may have rebound its name to 127.0.0.1.
+    Never for another site, not even for reading: whoever opens the server to programs does not open it to every
+    page that a browser shows.
     """
-    if own.settings.allow_unauthenticated:
-        return True
+    return not csrf.is_foreign(request) and (own.settings.allow_unauthenticated or is_from_here(request))
+
+
+def is_from_here(request: Request) -> bool:
+    """Say whether a request comes from this machine itself, and is addressed to it by a loopback name.
+
+    gunicorn may have been told another address than ``LANGFLOW_HOST``, and a web page may have rebound its name to
+    127.0.0.1.
+    """
     host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
     return is_loopback(request.remote_addr or "") and is_loopback(host)
 

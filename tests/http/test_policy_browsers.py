@@ -25,7 +25,18 @@ OWN_SITE = [
     {"Origin": "http://localhost"},
     {},
 ]
+#: What a page of another site can have a browser send for reading.
+READING = [
+    *CROSS_SITE,
+    {"Origin": "http://[::1"},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors", "Origin": "https://evil.example"},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+]
+LINK = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 OPEN = {"langflow_version": "1.13.0", "auto_login": True, "skip_auth_auto_login": True}
+OURS = "https://ours.example"
+FROM_OURS = {"Origin": OURS, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
 OLD = {"langflow_version": "1.4.3"}
 
 
@@ -52,6 +63,52 @@ def test_another_site_cannot_act_where_nobody_needs_a_credential(houses: Houses,
     assert make_key(houses.of(**OPEN), headers, cookie=False).status_code == 403
 
 
+@pytest.mark.parametrize("policy", [OPEN, OLD | {"auto_login": True}], ids=["1.13", "1.4"])
+@pytest.mark.parametrize("headers", READING, ids=str)
+def test_another_site_cannot_read_where_nobody_needs_a_credential(
+    houses: Houses, policy: dict[str, object], headers: dict[str, str]
+) -> None:
+    answer = houses.of(**policy).ask("api", headers=headers)
+    assert (answer.status_code, answer.json) == (403, {"detail": "This request comes from another site"})
+
+
+@pytest.mark.parametrize("headers", READING, ids=str)
+def test_another_site_cannot_read_where_an_operator_accepts_requests_from_elsewhere(
+    houses: Houses, headers: dict[str, str]
+) -> None:
+    assert houses.of(**OPEN, allow_unauthenticated=True).ask("api", headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("headers", READING, ids=str)
+@pytest.mark.parametrize("path", ["/api/v1/auto_login", "/login"])
+def test_another_site_gets_no_login_tokens(houses: Houses, path: str, headers: dict[str, str]) -> None:
+    answer = houses.of(**OPEN).app.test_client(use_cookies=False).get(path, headers=headers)
+    assert "access_token" not in answer.text
+    assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("headers", [*OWN_SITE, LINK], ids=str)
+@pytest.mark.parametrize(
+    ("path", "status"), [("/api/v1/users/whoami", 200), ("/api/v1/auto_login", 200), ("/login", 303)]
+)
+def test_the_server_itself_and_a_link_from_anywhere_read_where_nobody_needs_a_credential(
+    houses: Houses, path: str, status: int, headers: dict[str, str]
+) -> None:
+    answer = houses.of(**OPEN).app.test_client(use_cookies=False).get(path, headers=headers)
+    assert answer.status_code == status
+
+
+def test_a_form_that_navigates_is_no_link(houses: Houses) -> None:
+    assert make_key(houses.of(**OPEN), LINK, cookie=False).status_code == 403
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_site_that_the_operator_lists_passes_where_nobody_needs_a_credential(houses: Houses, method: str) -> None:
+    client = houses.of(**OPEN, cors_origins=(OURS,)).app.test_client(use_cookies=False)
+    body = {"json": NAME} if method == "POST" else {}
+    assert client.open("/api/v1/api_key/", method=method, headers=FROM_OURS, **body).status_code == 200
+
+
 @pytest.mark.parametrize("headers", OWN_SITE, ids=str)
 def test_a_page_of_the_server_itself_acts_with_the_cookie(houses: Houses, headers: dict[str, str]) -> None:
     assert make_key(houses.of(), headers).status_code == 200
@@ -69,8 +126,27 @@ def test_another_site_cannot_sign_anybody_in_or_out(houses: Houses, path: str) -
 
 
 def test_a_site_that_the_operator_lists_may_act(houses: Houses) -> None:
-    house = houses.of(cors_origins=("https://ours.example",), cors_allow_credentials=True)
-    assert make_key(house, {"Origin": "https://ours.example", "Sec-Fetch-Site": "cross-site"}).status_code == 200
+    house = houses.of(cors_origins=(OURS,), cors_allow_credentials=True)
+    assert make_key(house, FROM_OURS).status_code == 200
+
+
+@pytest.mark.parametrize("site", ["same-site", "cross-site"])
+def test_a_listed_site_cannot_act_with_a_users_cookie_unless_credentials_are_allowed(
+    houses: Houses, site: str
+) -> None:
+    assert make_key(houses.of(cors_origins=(OURS,)), FROM_OURS | {"Sec-Fetch-Site": site}).status_code == 403
+
+
+def test_a_listed_site_acts_with_a_login_token_that_it_holds_itself(houses: Houses) -> None:
+    house = houses.of(cors_origins=(OURS,))
+    headers = FROM_OURS | {"Authorization": f"Bearer {house.token}"}
+    assert make_key(house, headers, cookie=False).status_code == 200
+
+
+def test_a_listed_site_signs_in_with_a_name_and_a_password(houses: Houses) -> None:
+    client = houses.of(cors_origins=(OURS,)).app.test_client(use_cookies=False)
+    form = {"username": "administrator", "password": "securepassword"}
+    assert client.post("/api/v1/login", headers=FROM_OURS, data=form).status_code == 200
 
 
 def test_a_key_needs_no_proof_of_its_site(houses: Houses) -> None:
