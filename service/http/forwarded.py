@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+#: Where the peer's own address stays once a proxy has told its client's; no header of a client ends up there.
+PEER = "keyturn.peer"
 #: The longest text of an address, with brackets and a port.
 _LONGEST = 64
 #: How proxies write an address with its port: ``[2001:db8::1]:443`` and ``203.0.113.9:443``.
@@ -36,7 +38,7 @@ class Forwarded:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         address = address_of(self._told(environ.get("HTTP_X_FORWARDED_FOR", "")))
         if address is not None:
-            environ["REMOTE_ADDR"] = address
+            environ[PEER], environ["REMOTE_ADDR"] = environ.get("REMOTE_ADDR", ""), address
         scheme = self._told(environ.get("HTTP_X_FORWARDED_PROTO", "")).lower()
         if scheme in {"http", "https"}:
             environ["wsgi.url_scheme"] = scheme

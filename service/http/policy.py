@@ -28,6 +28,7 @@ from service.domain.sign_in import network_of
 from service.domain.usernames import by_name
 from service.http import bodies, csrf, key_limits, origins, sessions
 from service.http.db import Services, abandon, notes, services, session
+from service.http.forwarded import PEER
 from service.http.identity import identify, presented
 from service.http.rules import RULES
 from service.settings import is_loopback
@@ -41,6 +42,8 @@ KEY_SINCE_1_5 = (
     "this check. Please update your authentication method."
 )
 WARNING = '299 keyturn "LANGFLOW_SKIP_AUTH_AUTO_LOGIN is deprecated and ends with Langflow 2.0: send an API key"'
+#: What proxies add to a request.
+_OF_PROXIES = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
 
 
 def install(app: Flask, policy: Policy) -> None:
@@ -221,6 +224,14 @@ def is_from_here(request: Request) -> bool:
     gunicorn may have been told another address than ``LANGFLOW_HOST``, and a web page may have rebound its name to
     127.0.0.1.
     """
+    peer = request.environ.get(PEER)
+    if peer is None:
+        # A proxy of this machine would make neighbours of all its clients. nginx before 1.29.7 adds no header unless
+        # told to, and speaks HTTP/1.0.
+        if request.environ["SERVER_PROTOCOL"] == "HTTP/1.0" or any(name in request.headers for name in _OF_PROXIES):
+            return False
+    elif peer and not is_loopback(peer):  # "" is a proxy that came by KEYTURN_SOCKET
+        return False
     host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
     return is_loopback(request.remote_addr or "") and is_loopback(host)
 

@@ -217,6 +217,81 @@ def test_no_header_makes_a_stranger_a_neighbour(houses: Houses, header: str) -> 
     assert answer.status_code == 403
 
 
+PROXIED = [
+    {"X-Forwarded-For": "203.0.113.9"},
+    {"X-Forwarded-For": "127.0.0.1"},
+    {"X-Forwarded-Host": "keyturn.example"},
+    {"X-Forwarded-Proto": "https"},
+    {"X-Real-IP": "203.0.113.9"},
+    {"Forwarded": "for=203.0.113.9"},
+    {"Via": "1.1 proxy"},
+]
+
+
+@where_it_passes
+@pytest.mark.parametrize("headers", PROXIED, ids=str)
+def test_nothing_passes_without_a_credential_through_a_proxy_of_this_machine(
+    house: House, headers: dict[str, str]
+) -> None:
+    assert house.ask("api", headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("headers", PROXIED, ids=str)
+def test_auto_login_signs_nobody_in_through_a_proxy_of_this_machine(houses: Houses, headers: dict[str, str]) -> None:
+    client = houses.of(**OPEN).app.test_client(use_cookies=False)
+    assert client.get("/api/v1/auto_login", headers=headers).status_code == 403
+
+
+def test_what_nginx_hands_on_by_default_passes_only_with_a_credential(houses: Houses) -> None:
+    house = houses.of(**OPEN)
+    client, nginx = house.app.test_client(use_cookies=False), {"SERVER_PROTOCOL": "HTTP/1.0"}
+    host = {"Host": "127.0.0.1:7860", "Connection": "close"}
+    path, key = "/api/v1/users/whoami", {"x-api-key": house.keys["good"]}
+    assert client.get(path, headers=host, environ_overrides=nginx).status_code == 403
+    assert client.get(path, headers=host | key, environ_overrides=nginx).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "Via": "1.1 proxy"}, 200),
+        ({}, 200),
+        ({"X-Forwarded-For": "203.0.113.9"}, 403),
+        ({"X-Forwarded-For": "127.0.0.1, 203.0.113.9"}, 403),
+        ({"X-Forwarded-For": "unknown"}, 403),
+        ({"X-Real-IP": "203.0.113.9"}, 403),
+        ({"Via": "1.1 proxy"}, 403),
+    ],
+    ids=str,
+)
+def test_behind_a_trusted_proxy_the_address_that_it_tells_decides(
+    houses: Houses, headers: dict[str, str], status: int
+) -> None:
+    assert houses.of(**OPEN, trusted_proxies=1).ask("api", headers=headers).status_code == status
+
+
+def test_whoever_reaches_the_server_past_its_proxy_is_no_neighbour(houses: Houses) -> None:
+    headers = {"X-Forwarded-For": "127.0.0.1"}
+    answer = houses.of(**OPEN, trusted_proxies=1).ask("api", headers=headers, address=STRANGER)
+    assert answer.status_code == 403
+
+
+def test_a_trusted_proxy_on_a_socket_tells_of_this_machine(houses: Houses) -> None:
+    headers = {"X-Forwarded-For": "127.0.0.1"}
+    answer = houses.of(**OPEN, trusted_proxies=1).ask("api", headers=headers, address="")
+    assert answer.status_code == 200
+
+
+def test_fewer_proxies_than_the_operator_says_open_nothing(houses: Houses) -> None:
+    answer = houses.of(**OPEN, trusted_proxies=2).ask("api", headers={"X-Forwarded-For": "203.0.113.9"})
+    assert answer.status_code == 403
+
+
+def test_an_operator_can_accept_requests_through_a_proxy(houses: Houses) -> None:
+    answer = houses.of(**OPEN, allow_unauthenticated=True).ask("api", headers={"X-Forwarded-For": STRANGER})
+    assert answer.status_code == 200
+
+
 def test_an_operator_can_accept_requests_from_elsewhere(houses: Houses) -> None:
     answer = houses.of(**OPEN, allow_unauthenticated=True).ask("api", address=STRANGER, host="keyturn.example")
     assert answer.status_code == 200

@@ -15,10 +15,7 @@ from service.http import cookies, csrf, signing_in
 from service.http.db import services, session
 from service.http.pages import forms
 from service.http.pages.shell import blueprint, failed, go, page
-from service.http.policy import actor, passes_openly
-from service.settings import is_loopback
-
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
+from service.http.policy import actor, is_from_here, passes_openly
 
 
 @blueprint.get("/", endpoint="home")
@@ -101,13 +98,10 @@ def _first_run_form(**context: Any) -> Response:
 def _is_first_run() -> bool:
     """Say whether the superuser's password may be set here and now.
 
-    Only from the machine itself, with no proxy in between, and only while the password of the one account there is
-    was made up by this server and nobody has used it.
+    Only from the machine itself, and only while the password of the one account there is was made up by this server
+    and nobody has used it.
     """
-    host = urlsplit(f"//{request.host}").hostname or ""
-    if services().settings.superuser_password or not (is_loopback(request.remote_addr or "") and is_loopback(host)):
-        return False
-    if any(name in request.headers for name in _FORWARDED):
+    if services().settings.superuser_password or not is_from_here(request):
         return False
     user = users.first_superuser(session())
     return user is not None and user.last_login_at is None
