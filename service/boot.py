@@ -139,6 +139,7 @@ def prepare(settings: Settings, *, started: bool = False) -> Facts:
                 begin_write(session)
                 _check_secret(session, vault, source)
                 password = _bootstrap(session, settings, vault)
+                _load_flows(session, settings)
                 _declare(session, settings, vault)
                 if started:
                     _tell_policy(session, settings)
@@ -358,6 +359,23 @@ def _bootstrap(session: Session, settings: Settings, vault: FernetVault) -> str 
     if settings.demo_flows:
         _load_demo_flows(session, owner, now)
     return made
+
+
+def _load_flows(session: Session, settings: Settings) -> None:
+    folder = settings.load_flows_path
+    if folder is None:
+        return
+    owner = by_name(session, settings.superuser)
+    if owner is None or not owner.is_superuser:
+        raise BootError(
+            f"LANGFLOW_LOAD_FLOWS_PATH {folder}: its flows are for {settings.superuser}, who is no superuser here: "
+            "set LANGFLOW_SUPERUSER to the name of one"
+        )
+    is_by_name = settings.load_flows_overwrite_on_name_match
+    try:
+        declaration.load_flows(session, owner, folder, datetime.now(UTC), by_name=is_by_name)
+    except declaration.DeclarationError as error:
+        raise BootError(f"LANGFLOW_LOAD_FLOWS_PATH {folder}: {error}") from None
 
 
 def _declare(session: Session, settings: Settings, vault: FernetVault) -> None:

@@ -8,6 +8,7 @@ digest.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import tomllib
 import uuid
@@ -17,12 +18,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from service.domain import flows, key_text, keys, users, variables
 from service.domain.audit import BOOT, Actor
-from service.domain.errors import DomainError, Invalid, Locked
+from service.domain.errors import Conflict, DomainError, Invalid, Locked
 from service.domain.keys import KeyRules, NewKey, StoredKey
 from service.domain.permissions import Rate, rights_from
 from service.domain.ports import PasswordHasher, Vault
@@ -31,6 +32,8 @@ from service.instants import in_utc
 from service.storage.flows import Flow
 from service.storage.users import User
 from service.storage.variables import Variable
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
@@ -171,36 +174,72 @@ def _user(work: _Work, table: Table) -> None:
 
 
 def _flows(work: _Work, table: Table) -> None:
-    """Store the flows of a folder, or bring their graphs up to date."""
+    """Store the flows of a folder, or bring them up to date."""
     owner, folder = work.user(table), work.folder / table.text("folder")
+    try:
+        load_flows(work.session, owner, folder, work.now)
+    except DeclarationError as error:
+        raise DeclarationError(f"{table.where}: {error}") from None
+
+
+def load_flows(session: Session, owner: User, folder: Path, now: datetime, *, by_name: bool = True) -> None:
+    """Store the exported flows of a folder (``*.json``) as a user's, or bring those up to date that are there.
+
+    Args:
+        session: where to store them.
+        owner: whose they are.
+        folder: where the files lie; a file whose name is a UUID says the flow's id by it, as in Langflow.
+        now: the time of the change.
+        by_name: a flow of the same name and another id is the same one; else it stays as it is, as in Langflow 1.13.
+
+    Raises:
+        DeclarationError: names the file that cannot be used.
+    """
     if not folder.is_dir():
-        raise DeclarationError(f"{table.where}: there is no folder {folder}")
+        raise DeclarationError(f"there is no folder {folder}")
     for file in sorted(folder.glob("*.json")):
         try:
             body = json.loads(file.read_text("utf-8"))
         except (OSError, ValueError, RecursionError):
-            raise DeclarationError(f"{table.where}: {file.name} is not JSON") from None
+            raise DeclarationError(f"{file.name} is not JSON") from None
         if not isinstance(body, dict) or not isinstance(body.get("name"), str):
-            raise DeclarationError(f"{table.where}: {file.name} is not an exported flow: it has no name")
+            raise DeclarationError(f"{file.name} is not an exported flow: it has no name")
         try:
-            _flow(work, owner, body)
-        except Invalid as error:
-            raise DeclarationError(f"{table.where}: {file.name}: {error.in_words()}") from None
+            _flow(session, owner, body, _uuid(file.stem) or _uuid(body.get("id")), now, by_name=by_name)
+        except DomainError as error:
+            words = error.in_words() if isinstance(error, Invalid) else error
+            raise DeclarationError(f"{file.name}: {words}") from None
 
 
-def _flow(work: _Work, owner: User, body: dict[str, Any]) -> None:
+def _flow(session: Session, owner: User, body: dict[str, Any], flow_id: uuid.UUID | None, now: datetime, *,
+          by_name: bool) -> None:  # fmt: skip
     given = flows.fields_of(body)
     flows.check(given)
-    flow_id = _uuid(body.get("id"))
-    known = or_(Flow.id == flow_id, Flow.endpoint_name == given.get("endpoint_name"), Flow.name == given["name"])
-    flow = work.session.scalar(select(Flow).where(Flow.user_id == owner.id, known).order_by(Flow.id != flow_id))
+    # An export without an endpoint name is not the one flow here that has none either.
+    flow = _stored(session, owner, Flow.id == flow_id, Flow.endpoint_name == (given.get("endpoint_name") or ""))
     if flow is None:
-        flows.create(work.session, BOOT, owner.id, given, work.now, flow_id)
+        flow = _stored(session, owner, Flow.name == given["name"])
+        if flow is not None and not by_name:
+            log.warning("%s has another flow with the name %r, which stays as it is.", owner.username, flow.name)
+            return
+    if flow is None:
+        if flow_id is not None and session.get(Flow, flow_id) is not None:
+            raise Conflict("another user has a flow with this id: give the file another one")
+        flows.create(session, BOOT, owner.id, given, now, flow_id)
     elif any(getattr(flow, name) != value for name, value in given.items()):
         try:
-            flows.update(work.session, BOOT, owner.id, flow.id, given, work.now)
+            flows.update(session, BOOT, owner.id, flow.id, given, now)
         except Locked:
             return  # its owner wants it as it is
+
+
+def _stored(session: Session, owner: User, *ways: ColumnElement[bool]) -> Flow | None:
+    """Return the flow that the first of the ways finds."""
+    for way in ways:
+        flow: Flow | None = session.scalar(select(Flow).where(Flow.user_id == owner.id, way))
+        if flow is not None:
+            return flow
+    return None
 
 
 def _variable(work: _Work, table: Table) -> None:

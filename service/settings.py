@@ -202,6 +202,8 @@ class Settings:
     bootstrap_file: Path | None = of("KEYTURN_BOOTSTRAP_FILE", None, Environment.path)
     #: The values of the names that the bootstrap file refers to as ``env:NAME``.
     bootstrap_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    load_flows_path: Path | None = of("LANGFLOW_LOAD_FLOWS_PATH", None, Environment.path)
+    load_flows_overwrite_on_name_match: bool = of("LANGFLOW_LOAD_FLOWS_OVERWRITE_ON_NAME_MATCH", False)
 
     store_environment_variables: bool = of("LANGFLOW_STORE_ENVIRONMENT_VARIABLES", True)
     variables_from_environment: tuple[str, ...] = of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,89 @@ def test_a_flow_that_no_database_should_hold_stops_the_start_with_its_file_and_i
     with pytest.raises(BootError) as caught:
         start()
     assert f"declared.json: {says}" in str(caught.value)
+
+
+def test_exports_without_an_endpoint_name_are_flows_of_their_own(start: Callable[..., Flask], tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / "flows" / f"{name}.json").write_text(json.dumps({"name": name, "data": flows.echo()}))
+    start()
+    ci = Api.signed_in(start(), "ci", "ci-password")
+    assert {flow["name"] for flow in ci.get("/flows/").json} == {"declared", "first", "second"}
+
+
+def test_an_id_that_is_another_users_flow_stops_the_start(start: Callable[..., Flask], tmp_path: Path) -> None:
+    taken = Api.of_superuser(start()).post("/flows/", json={"name": "taken", "data": flows.echo()}).json["id"]
+    (tmp_path / "flows" / "declared.json").write_text(json.dumps({"name": "new", "id": taken, "data": flows.echo()}))
+    with pytest.raises(BootError, match=r"declared\.json: another user has a flow with this id"):
+        start()
+
+
+class TestLoadFlowsPath:
+    """``LANGFLOW_LOAD_FLOWS_PATH``: a folder of exported flows that become the superuser's."""
+
+    ID = "4f1f0f3e-8a4b-4a8e-9a54-2f0a55a2b5c1"
+
+    @pytest.fixture
+    def load(self, make_app: Callable[..., Flask], database_url: URL, tmp_path: Path) -> Callable[..., Api]:
+        """Write an export, start a server, and return its superuser."""
+
+        def make(stem: str = "shipped", *, overwrite: bool = False, **exported: Any) -> Api:
+            (tmp_path / f"{stem}.json").write_text(json.dumps({"name": "shipped", "data": flows.echo()} | exported))
+            return Api.of_superuser(
+                make_app(database_url, load_flows_path=tmp_path, load_flows_overwrite_on_name_match=overwrite)
+            )
+
+        return make
+
+    def test_its_flows_run_at_once(self, load: Callable[..., Api]) -> None:
+        assert load(endpoint_name="ship").post("/run/ship", json={"input_value": "x"}).status_code == 200
+
+    def test_a_file_named_by_a_uuid_says_the_flows_id(self, load: Callable[..., Api]) -> None:
+        assert load(self.ID, id=str(uuid.uuid4())).get(f"/flows/{self.ID}").json["name"] == "shipped"
+
+    @pytest.mark.parametrize("known", [{"id": ID}, {"endpoint_name": "ship"}], ids=str)
+    def test_a_flow_is_known_by_its_id_or_endpoint_name_and_brought_up_to_date(
+        self, load: Callable[..., Api], known: dict[str, str]
+    ) -> None:
+        load(**known)
+        found = load(**known, name="renamed").get("/flows/").json
+        assert [flow["name"] for flow in found] == ["renamed"]
+
+    @pytest.mark.parametrize(("overwrite", "description"), [(False, "first"), (True, "second")])
+    def test_a_flow_known_by_its_name_alone_stays_unless_it_may_be_overwritten(
+        self, load: Callable[..., Api], overwrite: bool, description: str
+    ) -> None:
+        load(id=self.ID, description="first")
+        found = load(id=str(uuid.uuid4()), description="second", overwrite=overwrite).get("/flows/").json
+        assert [(flow["id"], flow["description"]) for flow in found] == [(self.ID, description)]
+
+    @pytest.mark.parametrize(
+        ("exported", "says"),
+        [
+            ({"name": 5}, "shipped.json is not an exported flow: it has no name"),
+            ({"data": {"nodes": []}}, "shipped.json: data: Value error, Flow must have edges"),
+        ],
+        ids=str,
+    )
+    def test_a_file_that_is_no_flow_stops_the_start_with_one_line_that_names_it(
+        self, load: Callable[..., Api], tmp_path: Path, exported: dict[str, Any], says: str
+    ) -> None:
+        with pytest.raises(BootError) as caught:
+            load(**exported)
+        assert str(caught.value) == f"LANGFLOW_LOAD_FLOWS_PATH {tmp_path}: {says}"
+
+    def test_a_folder_that_is_not_there_stops_the_start(
+        self, make_app: Callable[..., Flask], sqlite_url: URL, tmp_path: Path
+    ) -> None:
+        with pytest.raises(BootError, match="there is no folder"):
+            make_app(sqlite_url, load_flows_path=tmp_path / "none")
+
+    def test_a_superuser_that_is_not_there_stops_the_start(
+        self, load: Callable[..., Api], make_app: Callable[..., Flask], database_url: URL, tmp_path: Path
+    ) -> None:
+        load()
+        with pytest.raises(BootError, match="are for nobody, who is no superuser here"):
+            make_app(database_url, load_flows_path=tmp_path, superuser="nobody")
 
 
 def test_a_key_of_somebody_else_is_not_taken_over(start: Callable[..., Flask]) -> None:
