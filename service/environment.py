@@ -182,6 +182,14 @@ class Environment:
             self.problems.append(f"{name} is no address such as https://keyturn.example (without a name or password)")
         return text
 
+    def prefix(self, name: str, default: str) -> str:
+        """The front of a path, as ``/langflow``; empty: none."""
+        text: str = self.env.str(name, default).strip().strip("/")
+        if not re.fullmatch(r"[A-Za-z0-9._~/-]*", text):
+            self.problems.append(f"{name} is {text!r}: it must be the front of a path, such as /langflow")
+            return default
+        return f"/{text}" if text else ""
+
     def url(self, name: str, default: str, schemes: tuple[str, ...], example: str) -> str:
         """An address of a service, which may hold a password; empty: none."""
         text: str = self.env.str(name, default)

@@ -70,6 +70,17 @@ VARIABLES_FROM_ENVIRONMENT = (
 #: A variable of one of these names could hand the server's own secrets to a flow.
 RESERVED_VARIABLE_NAMES = re.compile(r"^(LANGFLOW_|KEYTURN_|LFX_|PG|GUNICORN_|DATABASE_URL$|SECRET_KEY$)")
 
+#: Why the server does not start where Langflow is told this, and what to do.
+NO_TLS = (
+    "Keyturn speaks plain http, and the proxy in front of it has the certificate: remove it, and see "
+    "docs/deployment/nginx.conf"
+)
+NO_REMOVAL = (
+    "Keyturn stores a flow as it was exported, with the keys that its author typed: remove it, and let the flows "
+    "name variables"
+)
+_CERTIFICATE = ("LANGFLOW_SSL_CERT_FILE", "LANGFLOW_SSL_KEY_FILE")
+
 _LOG_ENVIRONMENTS = ("default", "container", "container_json")
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _SAME_SITE = ("lax", "strict", "none")
@@ -190,6 +201,8 @@ class Settings:
         "KEYTURN_RUN_LIMIT_WHEN_AWAY", "local", Environment.choice, among=_WHEN_AWAY
     )
     trusted_proxies: int = of("KEYTURN_TRUSTED_PROXIES", 0, least=0, most=10)
+    #: Langflow's way to say that there are proxies, which does not say how many.
+    rate_limit_trust_proxy: bool = of("LANGFLOW_RATE_LIMIT_TRUST_PROXY", False)
 
     track_key_usage: bool = of("LANGFLOW_DISABLE_TRACK_APIKEY_USAGE", True, Environment.is_not)
     key_max_days: int | None = of("KEYTURN_KEY_MAX_DAYS", None, Environment.number, most=_CENTURY_DAYS)
@@ -225,6 +238,8 @@ class Settings:
     auto_saving: bool = of("LANGFLOW_AUTO_SAVING", True)
     auto_saving_interval: int = of("LANGFLOW_AUTO_SAVING_INTERVAL", 5000)
     mcp_base_url: str = of("LANGFLOW_MCP_BASE_URL", "", Environment.public_url)
+    #: What a proxy takes off the front of each path.
+    root_path: str = of("LANGFLOW_ROOT_PATH", "", Environment.prefix)
     mcp_servers_locked: bool = of("LANGFLOW_MCP_SERVERS_LOCKED", False)
     log_level: str = of("LANGFLOW_LOG_LEVEL", "info", Environment.choice, among=_LOG_LEVELS)
     log_file: Path | None = of("LANGFLOW_LOG_FILE", None, Environment.path)
@@ -389,6 +404,11 @@ class Settings:
                 "KEYTURN_SOCKET is reached through a proxy alone, and without KEYTURN_TRUSTED_PROXIES all callers "
                 "have one address: set KEYTURN_TRUSTED_PROXIES=1"
             )
+        if self.rate_limit_trust_proxy and not self.trusted_proxies:
+            yield (
+                "LANGFLOW_RATE_LIMIT_TRUST_PROXY=true does not say how many proxies stand in front, and without "
+                "KEYTURN_TRUSTED_PROXIES all callers have one address: set KEYTURN_TRUSTED_PROXIES=1 for one"
+            )
         if self.flow_engine == "lfx" and self.lfx_python is None:
             yield (
                 "LANGFLOW_FLOW_ENGINE=lfx needs KEYTURN_LFX_PYTHON, the interpreter of an environment that has lfx: "
@@ -454,6 +474,10 @@ def _read(environment: Environment) -> dict[str, Any]:
             "LANGFLOW_API_KEY_SOURCE: Keyturn checks keys against its database only; remove it and make a key "
             "with `langflow api-key`"
         )
+    if certificate := [name for name in _CERTIFICATE if environment.text(name, None)]:
+        environment.problems.append(f"{' and '.join(certificate)}: {NO_TLS}")
+    if environment.flag("LANGFLOW_REMOVE_API_KEYS", False):
+        environment.problems.append(f"LANGFLOW_REMOVE_API_KEYS=true: {NO_REMOVAL}")
     environment.seal()
     return found
 

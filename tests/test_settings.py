@@ -149,6 +149,7 @@ def test_each_problem_is_one_line(read: Read) -> None:
         {"LANGFLOW_REFRESH_SAME_SITE": "none", "LANGFLOW_REFRESH_SECURE": "false"},
         {"LANGFLOW_SUPERUSER_PASSWORD": "langflow"},
         {"KEYTURN_SOCKET": "/run/keyturn/http.sock"},
+        {"LANGFLOW_RATE_LIMIT_TRUST_PROXY": "true"},
         {"LANGFLOW_FLOW_ENGINE": "lfx"},
     ],
     ids=str,
@@ -184,6 +185,12 @@ def test_settings_that_go_together_are_accepted(read: Read, environ: dict[str, s
     [
         ("LANGFLOW_WEBHOOK_AUTH_ENABLE", "false"),
         ("LANGFLOW_API_KEY_SOURCE", "env"),
+        ("LANGFLOW_SSL_CERT_FILE", "/etc/tls/cert.pem"),
+        ("LANGFLOW_SSL_KEY_FILE", "/etc/tls/key.pem"),
+        ("LANGFLOW_REMOVE_API_KEYS", "true"),
+        ("LANGFLOW_ROOT_PATH", "/a b"),
+        ("LANGFLOW_ROOT_PATH", "/a\nevent: x"),
+        ("LANGFLOW_ROOT_PATH", "https://keyturn.example/langflow"),
         ("LANGFLOW_CORS_ORIGINS", "null"),
         ("LANGFLOW_CORS_ORIGINS", "https://*.a.example"),
         ("LANGFLOW_CORS_ORIGINS", "https://a.example/path"),
@@ -241,15 +248,30 @@ VALUES = {
     "KEYTURN_REQUEST_LIMIT_WHEN_AWAY": "refuse",
     "KEYTURN_RUN_LIMIT_WHEN_AWAY": "refuse",
     "LANGFLOW_MCP_BASE_URL": "https://keyturn.example",
+    "LANGFLOW_ROOT_PATH": "/langflow",
+    "LANGFLOW_REMOVE_API_KEYS": "false",
     "KEYTURN_SERVICE_URLS": "arxiv=https://mirror.example/api/query",
 }
 #: What a setting is not accepted without.
-NEEDED = {"KEYTURN_SOCKET": {"KEYTURN_TRUSTED_PROXIES": "1"}}
+NEEDED = {name: {"KEYTURN_TRUSTED_PROXIES": "1"} for name in ("KEYTURN_SOCKET", "LANGFLOW_RATE_LIMIT_TRUST_PROXY")}
+#: Langflow's, known to be refused.
+REFUSED = {"LANGFLOW_SSL_CERT_FILE", "LANGFLOW_SSL_KEY_FILE"}
 
 
-@pytest.mark.parametrize("name", sorted(KNOWN_NAMES))
+@pytest.mark.parametrize("name", sorted(KNOWN_NAMES - REFUSED))
 def test_every_setting_is_accepted(read: Read, name: str) -> None:
     assert read(**{name: VALUES.get(name, "1")}, **NEEDED.get(name, {})).without_effect == ()
+
+
+def test_a_certificate_is_refused_with_one_line(read: Read) -> None:
+    found = problems(read, LANGFLOW_SSL_CERT_FILE="cert.pem", LANGFLOW_SSL_KEY_FILE="key.pem")
+    assert len(found) == 1
+    assert "docs/deployment/nginx.conf" in found[0]
+
+
+@pytest.mark.parametrize("text", ["langflow", "/langflow", "/langflow/"])
+def test_the_front_of_a_path_is_understood_with_and_without_slashes(read: Read, text: str) -> None:
+    assert read(LANGFLOW_ROOT_PATH=text).root_path == "/langflow"
 
 
 def test_a_socket_whose_path_is_longer_than_the_system_takes_is_refused(read: Read) -> None:
@@ -297,6 +319,13 @@ def test_a_database_of_another_kind_is_refused(read: Read, text: str) -> None:
 def test_names_that_only_langflow_reads_have_no_effect_and_are_listed(read: Read) -> None:
     settings = read(LANGFLOW_A2A_ENABLED="true", LANGFLOW_ALGORITHM="HS256", LANGFLOW_PORT="8000")
     assert settings.without_effect == ("LANGFLOW_A2A_ENABLED", "LANGFLOW_ALGORITHM")
+
+
+@pytest.mark.parametrize(
+    "name", ["DB_POOL_SIZE", "DB_MAX_OVERFLOW", "ENABLE_LOG_RETRIEVAL", "LOG_ROTATION", "REDIS_PASSWORD"]
+)
+def test_a_name_that_langflow_documents_and_no_longer_declares_does_not_stop_the_start(read: Read, name: str) -> None:
+    assert read(**{f"LANGFLOW_{name}": "1"}).without_effect == (f"LANGFLOW_{name}",)
 
 
 def test_no_name_is_both_read_and_without_effect() -> None:

@@ -52,7 +52,7 @@ def stream(project_id: str | None = None) -> Response:
         return Response(mimetype="text/event-stream")
     if request.accept_mimetypes and not request.accept_mimetypes.quality("text/event-stream"):
         raise NotAcceptable
-    endpoint = request.script_root + request.path.rstrip("/").removesuffix("sse")
+    endpoint = services().settings.root_path + request.path.rstrip("/").removesuffix("sse")
     return legacy.opened(exchange, endpoint, departed(request), lasting(request, exchange.own))
 
 

@@ -159,6 +159,12 @@ def test_a_stream_takes_messages_of_whoever_opened_it_only(place: Place) -> None
     assert [(answer.status_code, answer.json) for answer in refused] == [MISSING] * 3
 
 
+def test_the_endpoint_begins_with_what_the_proxy_takes_off(make_app: Callable[..., Flask], sqlite_url: URL) -> None:
+    pieces = iter(make_app(sqlite_url, root_path="/langflow").test_client().get("/api/v1/mcp/sse").response)
+    assert next(pieces).startswith(b"event: endpoint\ndata: /langflow/api/v1/mcp/?session_id=")
+    pieces.close()
+
+
 def test_a_stream_takes_messages_on_its_own_endpoint_only(place: Place) -> None:
     token = place.open().endpoint.partition("session_id=")[2]
     answer = Mcp(place.there).post(
