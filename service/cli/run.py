@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,12 @@ from gunicorn.app.base import BaseApplication
 from service.app import create_app
 from service.boot import BootError, exit_on_error
 from service.cli.options import env_file_option, read_settings
+from service.environment import SettingsError
 from service.gunicorn_options import options as gunicorn_options
-from service.settings import Settings
+from service.settings import NO_REMOVAL, NO_TLS, Settings
+
+#: Where the options that have no effect are noted for the start screen.
+_UNUSED = "keyturn.unused"
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -44,6 +49,26 @@ class _Server(BaseApplication):  # type: ignore[misc]
             return create_app(self.settings)
 
 
+def _langflow_option(*names: str, **attributes: Any) -> Callable[[Any], Any]:
+    """Take an option of ``langflow run`` that Keyturn has no use for; the start screen names it."""
+
+    def note(ctx: click.Context, param: click.Parameter, value: object) -> None:
+        if value is not None:
+            ctx.meta.setdefault(_UNUSED, []).append(param.opts[0])
+
+    return click.option(*names, hidden=True, expose_value=False, callback=note, **attributes)
+
+
+def _refused_option(name: str, why: str, **attributes: Any) -> Callable[[Any], Any]:
+    """Refuse an option of ``langflow run`` whose loss nobody would notice in time."""
+
+    def refuse(ctx: click.Context, param: click.Parameter, value: object) -> None:  # noqa: ARG001 - as click asks
+        if value:
+            raise SettingsError([f"{param.opts[0]}: {why}"])
+
+    return click.option(name, hidden=True, expose_value=False, callback=refuse, **attributes)
+
+
 @click.command("run")
 @env_file_option
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
@@ -52,18 +77,37 @@ class _Server(BaseApplication):  # type: ignore[misc]
 @click.option("--worker-timeout", type=int, help="Seconds until a worker without a heartbeat is replaced.")
 @click.option("--backend-only/--no-backend-only", default=None, help="Serve the API and no pages.")
 @click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error", "critical"]), help="How much to log."
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
+    help="How much to log.",
 )
 @click.option("--log-file", type=click.Path(path_type=Path), help="Log into this file.")
-@click.option("--open-browser/--no-open-browser", default=None, hidden=True)
-def run(env_file: Path | None, open_browser: bool | None, **options: Any) -> None:
+@click.option("--auto-saving/--no-auto-saving", default=None, hidden=True)
+@click.option("--auto-saving-interval", type=int, hidden=True)
+@click.option("--max-file-size-upload", "max_file_size_upload_mb", type=int, hidden=True)
+@_langflow_option("--open-browser/--no-open-browser", default=None)
+@_langflow_option("--dev/--no-dev", default=None)
+@_langflow_option("--store/--no-store", default=None)
+@_langflow_option("--cache")
+@_langflow_option("--components-path")
+@_langflow_option("--frontend-path")
+@_langflow_option("--log-rotation")
+@_langflow_option("--webhook-polling-interval")
+# Langflow declares it a switch, and its page gives it a number.
+@_langflow_option("--health-check-max-retries", is_flag=False, flag_value="true")
+@_langflow_option("--no-health-check-max-retries", is_flag=True, default=None)
+@_refused_option("--ssl-cert-file-path", NO_TLS)
+@_refused_option("--ssl-key-file-path", NO_TLS)
+@_refused_option("--remove-api-keys/--no-remove-api-keys", NO_REMOVAL, default=None)
+def run(env_file: Path | None, **options: Any) -> None:
     """Start the server.
 
     On an empty database it makes the schema and the first superuser. It stops with one line that says what
     to do when something stands in the way.
     """
-    del open_browser
     settings = read_settings(env_file, **options)
+    unused: list[str] = click.get_current_context().meta.get(_UNUSED, [])
+    settings = replace(settings, without_effect=(*settings.without_effect, *unused))
     refuse_taken_port(settings)
     serve(settings)
 

@@ -25,10 +25,20 @@ from service.domain.errors import Forbidden
 from service.storage.base import utc_now
 
 
+def _refuse_argument(ctx: click.Context, param: click.Parameter, value: str | None) -> None:  # noqa: ARG001 - as click asks
+    if value is not None:
+        raise click.UsageError(
+            "Secrets are no arguments here: whoever lists this machine's processes would see them. Leave --password "
+            "and --auth-token out; passwords are asked for, or read from standard input, one a line."
+        )
+
+
 @click.command("superuser")
 @env_file_option
 @click.option("--username", prompt=True, help="Name of the new superuser.")
 @click.option("--break-glass", is_flag=True, help="Nobody knows a superuser's password: give the server's secret.")
+@click.option("--log-level", hidden=True, expose_value=False, help="Langflow's; without effect.")
+@click.option("--password", "--auth-token", hidden=True, expose_value=False, callback=_refuse_argument)
 def superuser(env_file: Path | None, username: str, break_glass: bool) -> None:
     """Make a superuser; passwords are asked for, or read from standard input, and never an argument.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from click.testing import CliRunner, Result
 from flask import Flask
 from sqlalchemy import URL
 
+from service import __version__
 from service.cli import main
+from service.settings import NEWEST_LANGFLOW
 from service.storage.engine import create_engine
 from tests.conftest import PASSWORD, SECRET, SUPERUSER
 from tests.support import flows
@@ -212,6 +215,69 @@ class TestSuperuser:
         refused = api.get("/audit/?outcome=refused").json["events"][0]
         assert (made["subject_name"], made["details"]["reason"]) == ("rescuer", "break glass")
         assert refused["details"]["reason"] == "wrong secret key"
+
+    @pytest.mark.parametrize("option", ["--password", "--auth-token"])
+    def test_a_secret_as_an_argument_is_refused_in_words(self, keyturn: Command, option: str) -> None:
+        done = keyturn("superuser", "--username", "second", option, "canary")
+        assert done.exit_code == 2
+        assert "standard input" in done.stderr
+        assert "canary" not in done.output
+
+
+class TestLangflowsOwn:
+    """What scripts for Langflow's commands say."""
+
+    @pytest.fixture
+    def taken_port(self) -> Iterator[str]:
+        """A port at which a server stops after it has read everything that it was told."""
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            yield str(taken.getsockname()[1])
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "--auto-saving --auto-saving-interval 1000 --max-file-size-upload 10 --worker-timeout 60",
+            "--no-dev --no-store --no-open-browser --cache InMemoryCache --log-level CRITICAL --backend-only",
+            "--components-path /components --frontend-path /pages --log-rotation 1day",
+            "--webhook-polling-interval 5000 --health-check-max-retries 5",
+            "--health-check-max-retries --no-remove-api-keys",
+        ],
+    )
+    def test_the_options_of_langflow_run_are_taken(self, keyturn: Command, taken_port: str, words: str) -> None:
+        done = keyturn("run", "--port", taken_port, *words.split())
+        assert done.stderr.startswith(f"keyturn: cannot listen on 127.0.0.1:{taken_port}")
+
+    @pytest.mark.parametrize("option", ["--ssl-cert-file-path=a", "--ssl-key-file-path=a", "--remove-api-keys"])
+    def test_an_option_that_would_be_missed_stops_the_start_with_one_line(
+        self, keyturn: Command, option: str
+    ) -> None:
+        done = keyturn("run", option)
+        assert (done.exit_code, done.stderr.count("\n")) == (3, 1)
+        assert done.stderr.startswith(f"keyturn: {option.partition('=')[0]}: Keyturn ")
+
+    @pytest.mark.parametrize(
+        ("name", "instead"), [("migration", "keyturn db upgrade"), ("copy-db", "keyturn import-langflow")]
+    )
+    def test_a_command_that_is_not_here_names_the_one_that_is(
+        self, keyturn: Command, name: str, instead: str
+    ) -> None:
+        done = keyturn(name, "--test")
+        assert (done.exit_code, instead in done.stderr) == (2, True)
+
+    @pytest.mark.parametrize(
+        ("name", "environment", "says"),
+        [
+            ("langflow", {}, f"langflow {NEWEST_LANGFLOW}"),
+            ("langflow", {"LANGFLOW_VERSION": "1.5.1"}, "langflow 1.5.1"),
+            ("keyturn", {"LANGFLOW_VERSION": "1.5.1"}, f"keyturn, version {__version__}"),
+        ],
+    )
+    def test_the_version_is_that_of_the_name_that_was_called(
+        self, bare_environment: None, name: str, environment: dict[str, str], says: str
+    ) -> None:
+        done = CliRunner().invoke(main, ["--version"], prog_name=name, env=environment)
+        assert done.stdout == f"{says}\n"
 
 
 class TestVariables:

@@ -73,6 +73,12 @@ def test_quickstart_prints_a_curl_that_can_be_pasted_and_no_secret_again(tmp_pat
     assert not re.search(r"sk-[\w-]{20,}", again)
 
 
+def test_an_option_without_effect_is_named_at_the_start(tmp_path: Path) -> None:
+    words = ["keyturn", "run", "--port", str(free_port()), "--components-path", "components"]
+    with running(words, tmp_path, LANGFLOW_CONFIG_DIR=str(tmp_path), LANGFLOW_DEV="false") as server:
+        server.wait_for("Unused    LANGFLOW_DEV, --components-path: Langflow's, without effect here")
+
+
 def test_a_taken_port_stops_the_start_and_says_so(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
