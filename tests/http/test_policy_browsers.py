@@ -180,6 +180,13 @@ def test_auto_login_signs_nobody_in_from_elsewhere(houses: Houses) -> None:
     assert client.get("/api/v1/auto_login", environ_base={"REMOTE_ADDR": STRANGER}).status_code == 403
 
 
-def test_auto_login_signs_nobody_in_by_default(houses: Houses) -> None:
-    answer = houses.of().app.test_client(use_cookies=False).get("/api/v1/auto_login")
-    assert answer.json == {"detail": {"message": "Auto login is disabled.", "auto_login": False}}
+@pytest.mark.parametrize(
+    ("version", "status", "message"),
+    [
+        ("1.13.0", 403, "Auto login is disabled."),
+        ("1.5.1", 400, "Auto login is disabled. Please enable it in the settings"),
+    ],
+)
+def test_auto_login_signs_nobody_in_by_default(houses: Houses, version: str, status: int, message: str) -> None:
+    answer = houses.of(langflow_version=version).app.test_client(use_cookies=False).get("/api/v1/auto_login")
+    assert (answer.status_code, answer.json) == (status, {"detail": {"message": message, "auto_login": False}})

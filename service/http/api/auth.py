@@ -60,9 +60,11 @@ def auto_login() -> Response:
     """Sign the superuser in without a password, where AUTO_LOGIN and the policy allow it."""
     own = services()
     if not own.settings.auto_login or not passes_openly(request, own):
-        disabled = {"message": "Auto login is disabled.", "auto_login": False}
-        refused = jsonify({"detail": disabled})
-        refused.status_code = 403 if own.settings.era >= (1, 6) else 400
+        # Clients of 1.5 read this answer to learn whether to ask for a password.
+        is_old = own.settings.era < (1, 6)
+        message = "Auto login is disabled. Please enable it in the settings" if is_old else "Auto login is disabled."
+        refused = jsonify({"detail": {"message": message, "auto_login": False}})
+        refused.status_code = 400 if is_old else 403
         return refused
     return _answer(signing_in.without_password())
 
