@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import uuid
 from pathlib import Path
 
 import click
-from sqlalchemy import or_, select
 
 from service.cli.options import Workplace, of_superuser, user_option
 from service.domain import flows
-from service.domain.errors import NotFound, Rejected
+from service.domain.errors import Rejected
 from service.storage import Flow, User
 
 _COLUMNS = {
@@ -54,7 +52,7 @@ def upload(place: Workplace, files: tuple[Path, ...], username: str | None) -> N
 @of_superuser
 def download(place: Workplace, flow: str, username: str | None) -> None:
     """Print the FLOW of an id, endpoint name or name as JSON, as it was exported."""
-    found = _find(place, place.owner(username), flow)
+    found = place.flow(place.owner(username), flow)
     click.echo(json.dumps({name: getattr(found, name) for name in _EXPORTED}, indent=2, default=str))
 
 
@@ -65,7 +63,7 @@ def download(place: Workplace, flow: str, username: str | None) -> None:
 def delete(place: Workplace, flow: str, username: str | None) -> None:
     """Delete the FLOW of an id, endpoint name or name, with its messages and files."""
     owner = place.owner(username)
-    found = _find(place, owner, flow)
+    found = place.flow(owner, flow)
     flows.remove(place.session, owner.id, [found.id])
     place.tell(f"The flow {found.name} is deleted.", id=found.id)
 
@@ -78,14 +76,3 @@ def _stored(place: Workplace, owner: User, file: Path) -> list[Flow]:
     bodies = content["flows"] if isinstance(content, dict) and "flows" in content else [content]
     flows.check_exported(bodies, str(file))
     return flows.create_many(place.session, place.by, owner.id, [flows.fields_of(body) for body in bodies], place.now)
-
-
-def _find(place: Workplace, owner: User, text: str) -> Flow:
-    try:
-        return flows.get(place.session, owner.id, uuid.UUID(text))
-    except ValueError:
-        named = or_(Flow.endpoint_name == text, Flow.name == text)
-    flow = place.session.scalar(select(Flow).where(Flow.user_id == owner.id, named).order_by(Flow.created_at))
-    if flow is None:
-        raise NotFound(f"{owner.username} has no flow {text}")
-    return flow

@@ -80,7 +80,7 @@ def _limits(command: Any) -> Any:
     for option in (
         click.option("--scope", "scopes", multiple=True, type=click.Choice([scope.value for scope in Scope]),
                      help="What it may do; again for each.  [default: all that the owner may]"),
-        click.option("--flow", "flows", multiple=True, help="Id of a flow it may run; again for each."),
+        click.option("--flow", "flows", multiple=True, help="Id or endpoint name of a flow it may run."),
         click.option("--network", "networks", multiple=True, help="Network it may come from, as 203.0.113.0/24."),
         click.option("--rate", help="Requests per seconds, as 100/60."),
         click.option("--parallel", type=int, help="Runs at once."),
@@ -108,8 +108,9 @@ def list_keys(place: Workplace, username: str | None, stale: bool) -> None:
 @of_superuser
 def create(place: Workplace, username: str | None, name: str | None, expires: datetime | None, **limits: Any) -> None:
     """Make a key and print it, this once."""
-    new = keys.NewKey(name, expires, _rights(**limits))
-    row, key = keys.create(place.session, place.by, place.owner(username).id, new, place.now, place.rules)
+    owner = place.owner(username)
+    new = keys.NewKey(name, expires, _rights(place, owner, **limits))
+    row, key = keys.create(place.session, place.by, owner.id, new, place.now, place.rules)
     place.tell(key, id=row.id, api_key=key)
 
 
@@ -125,7 +126,8 @@ def update(
     **limits: Any,
 ) -> None:  # fmt: skip
     """Rename, disable, enable or limit the KEY of an id or of its first characters."""
-    row, rights = _find(place, key), _rights(**limits)
+    row = _find(place, key)
+    rights = _rights(place, place.session.get_one(User, row.user_id), **limits)
     given = {name: getattr(rights, name) for name in Rights.__dataclass_fields__}
     changes = given if unlimited else {name: value for name, value in given.items() if value is not None}
     changes |= {
@@ -179,13 +181,14 @@ def show_usage(place: Workplace, key: str, days: int) -> None:
     place.show(rows, columns, f"The key was not used in the last {days} days.")
 
 
-def _rights(scopes: tuple[str, ...], flows: tuple[str, ...], networks: tuple[str, ...], rate: str | None,
-            parallel: int | None) -> Rights:  # fmt: skip
+def _rights(place: Workplace, owner: User, scopes: tuple[str, ...], flows: tuple[str, ...], networks: tuple[str, ...],
+            rate: str | None, parallel: int | None) -> Rights:  # fmt: skip
     parts = (rate or "").split("/")
     if rate and not (len(parts) == 2 and all(part.isascii() and part.isdigit() for part in parts)):
         raise click.UsageError("--rate is written as REQUESTS/SECONDS, as 100/60")
     limit = Rate(int(parts[0]), int(parts[1])) if rate else None
-    return rights_from(scopes or None, flows or None, networks or None, limit, parallel)
+    ids = [str(place.flow(owner, text).id) for text in flows]
+    return rights_from(scopes or None, ids or None, networks or None, limit, parallel)
 
 
 def _find(place: Workplace, text: str) -> ApiKey:

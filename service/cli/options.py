@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,12 +17,12 @@ import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import Engine
+from sqlalchemy import Engine, or_, select
 from sqlalchemy.orm import Session
 
 from service import boot
 from service.adapters.passwords import Argon2Hasher
-from service.domain import accounts, audit
+from service.domain import accounts, audit, flows
 from service.domain.audit import CONSOLE, Action, Actor, Subject
 from service.domain.errors import Forbidden, LoginRefused, NotFound
 from service.domain.keys import KeyRules
@@ -29,7 +30,7 @@ from service.domain.ports import PasswordHasher, Vault
 from service.domain.usernames import by_name, check_chosen_password
 from service.instants import in_utc
 from service.settings import Settings
-from service.storage import User
+from service.storage import Flow, User
 from service.storage.base import utc_now
 from service.storage.engine import begin_write
 
@@ -64,6 +65,21 @@ class Workplace:
         if user is None:
             raise NotFound(f"there is no user {username}")
         return user
+
+    def flow(self, owner: User, text: str) -> Flow:
+        """Return a user's flow by its id, its endpoint name or its name.
+
+        Raises:
+            NotFound: there is none such.
+        """
+        try:
+            return flows.get(self.session, owner.id, uuid.UUID(text))
+        except ValueError:
+            named = or_(Flow.endpoint_name == text, Flow.name == text)
+        flow = self.session.scalar(select(Flow).where(Flow.user_id == owner.id, named).order_by(Flow.created_at))
+        if flow is None:
+            raise NotFound(f"{owner.username} has no flow {text}; `keyturn flows list` shows them")
+        return flow
 
     def show(self, rows: Sequence[dict[str, Any]], columns: dict[str, str], empty: str) -> None:
         """Print rows as a table, or as JSON.

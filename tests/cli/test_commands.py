@@ -72,6 +72,12 @@ class TestKeys:
         key = Api(api.app, made["api_key"], api.user_id)
         assert (key.get("/variables/").status_code, key.post("/variables/", json={}).status_code) == (200, 403)
 
+    def test_a_key_for_one_flow_names_it_as_people_do(self, api: Api, command: Command) -> None:
+        flow = api.post("/flows/", json={"name": "Answers", "data": flows.echo(), "endpoint_name": "answers"}).json
+        made = told(command("keys", "create", "--flow", "answers", "--json"))
+        shown = api.get(f"/api_key/{made['id']}").json
+        assert shown["flows"] == [flow["id"]]
+
     def test_without_json_the_key_alone_is_printed(self, api: Api, command: Command) -> None:
         key = command("keys", "create").stdout.strip()
         assert Api(api.app, key, "").get("/users/whoami").status_code == 200
@@ -114,6 +120,7 @@ class TestKeys:
         [
             (("keys", "revoke", "sk-nobod"), "there is no key sk-nobod"),
             (("keys", "create", "--network", "everywhere"), "'everywhere' is not a network"),
+            (("keys", "create", "--flow", "nix"), "has no flow nix; `keyturn flows list` shows them"),
             (("keys", "create", "--user", "nobody"), "there is no user nobody"),
         ],
     )
