@@ -33,6 +33,20 @@ class VariableUse:
 
 
 @dataclass(frozen=True, slots=True)
+class EmptyField:
+    """A text field that is empty and that nothing leads to: a variable that lists its ``label`` may fill it.
+
+    ``label`` is the field's ``display_name``; ``secret`` as in ``VariableUse``.
+    """
+
+    node_id: str
+    component: str
+    field: str
+    label: str
+    secret: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RunInput:
     """What goes into a run: a value for the input components of a kind, or for named ones.
 
@@ -71,6 +85,16 @@ class BoundFlow(Protocol):
     @property
     def variables(self) -> Sequence[VariableUse]:
         """The variables that this run will read; resolve these and no others."""
+
+    @property
+    def empty(self) -> Sequence[EmptyField]:
+        """The fields that variables may fill."""
+
+    def filled(self, names: Mapping[tuple[str, str], str]) -> BoundFlow:
+        """The same with variables for some of ``empty``: by (node id, field), the variable's name.
+
+        A secret field stays empty where the caller's tweaks name a provider that its key was not meant for.
+        """
 
     def run(
         self, spec: RunSpec, values: Mapping[str, str], context: RunContext | None = None

@@ -22,7 +22,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from service.domain.errors import ComponentFailed, RunCancelled, RunTimedOut, RunTooLarge
-from service.domain.ports import ModelProviders, RunContext, TokenUsage, VariableUse, WebClient
+from service.domain.ports import EmptyField, ModelProviders, RunContext, TokenUsage, VariableUse, WebClient
 from service.engine.fields import OPEN_KINDS, Field
 from service.engine.graph import Node
 from service.engine.limits import Limits
@@ -123,6 +123,7 @@ class Step:
         prepared: whatever the component's ``prepare`` made.
         inlets: edges in, in export order.
         uses: variables that this step reads.
+        empty: fields that variables may fill.
         methods: outputs to compute, as (name, function).
         shown: outputs that the export lists, in its order.
         neighbours: roles of the nodes that an edge connects it to, either way.
@@ -157,6 +158,7 @@ class Step:
     in_loop: bool = False
     body: tuple[int, ...] = ()
     feedback: tuple[int, str] | None = None
+    empty: tuple[EmptyField, ...] = ()
 
 
 class Run:

@@ -34,6 +34,7 @@ from service.domain.errors import (
 )
 from service.domain.ports import (
     ComponentTime,
+    EmptyField,
     Event,
     Executor,
     RunContext,
@@ -47,7 +48,7 @@ from service.engine.component import INPUT_ROLES, Outside, Setting
 from service.engine.export import exported, template_of
 from service.engine.graph import Graph, parse
 from service.engine.limits import Limits
-from service.engine.plan import targets_of
+from service.engine.plan import empty_fields, filling, is_secret, targets_of
 from service.engine.runner import CONFLICT
 from service.engine.tweaks import Target
 from service.engine.uploads import is_reference, names_file, references
@@ -55,6 +56,7 @@ from service.engine.uploads import is_reference, names_file, references
 logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
+_Changes = Mapping[int, Mapping[str, Setting]]
 
 _READS_HISTORY = frozenset({"Memory", "MessageHistory", "MemoryComponent", "StoreMessage", "Agent", "AgentComponent"})
 _MOST_MESSAGES = 1000
@@ -99,11 +101,11 @@ class ElsewhereFlow:
     def bind(self, tweaks: Mapping[str, object], *, by_owner: bool = False) -> ElsewhereBound:
         """Apply a caller's tweaks; see ``domain.ports.CompiledFlow``."""
         if not tweaks:
-            return ElsewhereBound(self, self.targets, frozenset())
+            return ElsewhereBound(self, self.targets, frozenset(), {}, {})
         policy = "permissive" if by_owner else self.limits.tweaks_policy
         changes = tweaking.settings(self.graph, self.targets, tweaks, policy)
         targets = targets_of(self.graph, self.outside, changes)
-        return ElsewhereBound(self, targets, tweaking.tweaked_directly(self.graph, tweaks), changes)
+        return ElsewhereBound(self, targets, tweaking.tweaked_directly(self.graph, tweaks), changes, changes)
 
     def names_file(self, reference: str) -> bool:
         """Say whether the stored flow holds a reference; see ``domain.ports.CompiledFlow``."""
@@ -114,16 +116,34 @@ class ElsewhereBound:
     """A flow for one caller; nothing that a run changes is kept here."""
 
     def __init__(
-        self, flow: ElsewhereFlow, targets: tuple[Target, ...], tweaked: frozenset[int],
-        changes: Mapping[int, Mapping[str, Setting]] | None = None,
+        self, flow: ElsewhereFlow, targets: tuple[Target, ...], tweaked: frozenset[int], tweaks: _Changes,
+        changes: _Changes,
     ) -> None:  # fmt: skip
-        self._flow, self._targets, self._tweaked, self._changes = flow, targets, tweaked, changes or {}
+        self._flow, self._targets, self._tweaked, self._tweaks, self._changes = (
+            flow,
+            targets,
+            tweaked,
+            tweaks,
+            changes,
+        )
         self._variables = tuple(use for target in targets for use in _uses(target))
 
     @property
     def variables(self) -> Sequence[VariableUse]:
         """The variables that a run reads."""
         return self._variables
+
+    @property
+    def empty(self) -> Sequence[EmptyField]:
+        """The fields that variables may fill."""
+        return [one for target in self._targets for one in empty_fields(target, target.draft.settings)]
+
+    def filled(self, names: Mapping[tuple[str, str], str]) -> ElsewhereBound:
+        """The same with variables for empty fields; see ``domain.ports.BoundFlow``."""
+        flow = self._flow
+        changes = filling(flow.targets, self._tweaks, names)
+        targets = targets_of(flow.graph, flow.outside, changes)
+        return ElsewhereBound(flow, targets, self._tweaked, self._tweaks, changes)
 
     def run(
         self, spec: RunSpec, values: Mapping[str, str], context: RunContext | None = None
@@ -285,11 +305,7 @@ def _uses(target: Target) -> Iterable[VariableUse]:
     draft, node = target.draft, target.draft.node
     for name, setting in draft.settings.items():
         if setting.from_variable and name not in draft.linked:
-            declared, stored = target.declared.get(name), node.fields[name]
-            secret = stored.password or "Secret" in stored.input_type
-            if declared is not None:
-                secret = declared.kind == "secret"
-            yield VariableUse(node.id, node.display_name, name, str(setting.value), secret)
+            yield VariableUse(node.id, node.display_name, name, str(setting.value), is_secret(target, name))
     try:
         yield from target.component.implied_uses(draft)
     except UnknownComponents:  # a provider that this server lacks, and the executor may have

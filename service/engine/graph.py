@@ -28,6 +28,7 @@ class NodeField:
         from_variable: ``load_from_db``: the value is a variable's name.
         hidden: ``show`` is off: the stored value does not count.
         editable: the author has marked it for callers (Langflow's ``api_editable``).
+        label: Langflow's ``display_name``; of a field that a group shows, the group's.
     """
 
     name: str
@@ -39,6 +40,7 @@ class NodeField:
     password: bool
     hidden: bool
     editable: bool = False
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def _field(name: str, raw: Mapping[str, object], outer: Mapping[str, object] | N
     kind = kind if isinstance(kind, str) else ""
     stored = raw if outer is None else outer
     is_code = kind == "code" or name == "code"
-    input_type = raw.get("_input_type")
+    input_type, label = raw.get("_input_type"), stored.get("display_name")
     return NodeField(
         name=name,
         type=kind,
@@ -139,6 +141,7 @@ def _field(name: str, raw: Mapping[str, object], outer: Mapping[str, object] | N
         password=raw.get("password") is True or stored.get("password") is True,
         hidden=raw.get("show", True) is not True and raw.get("override_skip") is not True,
         editable=stored.get("api_editable") is True,
+        label=label if isinstance(label, str) else "",
     )
 
 

@@ -6,11 +6,11 @@ changed; tweaks make a new tuple of steps in which untouched ones are shared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from service.domain.errors import FlowInvalid, Invalid, UnknownComponents
-from service.domain.ports import VariableUse
+from service.domain.ports import EmptyField, VariableUse
 from service.engine.catalogue import CATALOGUE
 from service.engine.component import Component, Draft, Inlet, Outside, Role, Setting, Step
 from service.engine.fields import Field, Unfit, fitted
@@ -95,6 +95,67 @@ def _outline(graph: Graph) -> tuple[tuple[type[Component], ...], Wiring]:
         e for e in graph.edges if components[e.target] is not _Unknown or e.field in graph.nodes[e.target].fields
     ]
     return components, wire(graph, edges, components)
+
+
+def empty_fields(target: Target, names: Iterable[str]) -> Iterable[EmptyField]:
+    """The fields among ``names`` that variables may fill: as in Langflow 1.13 those shown, of type ``str``, empty.
+
+    Not the session's, which every run sets. An empty field that is marked ``load_from_db`` counts: it names nothing,
+    and that is how a password field looks in an export without keys.
+    """
+    draft, node = target.draft, target.draft.node
+    for name in names:
+        setting, stored = draft.settings.get(name), node.fields.get(name)
+        if setting is None or stored is None or setting.from_variable or setting.value not in (None, ""):
+            continue
+        if stored.type == "str" and stored.label and name not in draft.linked and name != "session_id":
+            yield EmptyField(node.id, node.display_name, name, stored.label, is_secret(target, name))
+
+
+def is_secret(target: Target, name: str) -> bool:
+    """Whether a field may receive a Credential: what a component here declares decides, else the export."""
+    declared = target.declared.get(name)
+    if declared is not None:
+        return declared.kind == "secret"
+    stored = target.draft.node.fields[name]
+    return stored.password or "Secret" in stored.input_type
+
+
+def filling(
+    targets: Sequence[Target], tweaked: Mapping[int, Mapping[str, Setting]], names: Mapping[tuple[str, str], str]
+) -> dict[int, Mapping[str, Setting]]:
+    """The tweaks, together with the variables that fill empty fields.
+
+    Args:
+        targets: every node, without the tweaks.
+        tweaked: what they set.
+        names: variables by (node id, field).
+    """
+    wanted: dict[str, dict[str, Setting]] = {}
+    for (node_id, name), variable in names.items():
+        wanted.setdefault(node_id, {})[name] = Setting(variable, from_variable=True)
+    found = dict(tweaked)
+    for target in targets:
+        node, tweaks = target.draft.node, tweaked.get(target.draft.node.index, NO_SETTINGS)
+        due = wanted.get(node.id)
+        if due is not None and _sends_away(target, tweaks, due):
+            due = {name: setting for name, setting in due.items() if not is_secret(target, name)}
+        if due:
+            found[node.index] = {**tweaks, **due}
+    return found
+
+
+def _sends_away(target: Target, tweaks: Mapping[str, Setting], due: Mapping[str, Setting]) -> bool:
+    """True when tweaks name a provider that they could not name if the key were stored in the node.
+
+    The owner's key of one provider must not go to another because a caller has chosen that one.
+    """
+    draft = replace(target.draft, settings={**target.draft.settings, **due})
+    return any(
+        declared.kind in ("provider", "model") and not target.component.accepts_tweak(draft, declared, tweak.value)
+        for name, tweak in tweaks.items()
+        if (declared := target.declared.get(name)) is not None
+    )
 
 
 def retarget(plan: Plan, changes: Mapping[int, Mapping[str, Setting]]) -> tuple[Step, ...]:
@@ -209,6 +270,7 @@ def _step(target: Target, prepared: object, targets: tuple[Target, ...], wiring:
         in_loop=node.index in wiring.in_loops(),
         body=() if body is None else body.members,
         feedback=None if body is None or body.back is None else (body.back.source, body.back.output),
+        empty=tuple(empty_fields(target, target.declared)),
     )
 
 
@@ -237,9 +299,9 @@ def _value(draft: Draft, declared: Field) -> object:
 
 def _uses(target: Target) -> Iterable[VariableUse]:
     draft = target.draft
-    for name, declared in target.declared.items():
+    for name in target.declared:
         setting = draft.settings.get(name)
         if setting is not None and setting.from_variable and name not in draft.linked:
-            secret = declared.kind == "secret"
+            secret = is_secret(target, name)
             yield VariableUse(draft.node.id, draft.node.display_name, name, str(setting.value), secret)
     yield from target.component.implied_uses(draft)

@@ -17,12 +17,12 @@ from service.domain.errors import (
     RunTooLarge,
     VariableMissing,
 )
-from service.domain.ports import ComponentTime, Event, RunContext, RunInput, RunSpec, VariableUse
+from service.domain.ports import ComponentTime, EmptyField, Event, RunContext, RunInput, RunSpec, VariableUse
 from service.engine import tweaks as tweaking
-from service.engine.component import CHAT_ROLES, INPUT_ROLES, OUTPUT_ROLES, Loop, Run, Step
+from service.engine.component import CHAT_ROLES, INPUT_ROLES, OUTPUT_ROLES, Loop, Run, Setting, Step
 from service.engine.fields import Unfit, fitted
 from service.engine.memory import remember
-from service.engine.plan import Plan, retarget
+from service.engine.plan import Plan, filling, retarget
 from service.engine.results import Json, message_event, step_result
 from service.engine.uploads import names_file
 from service.engine.values import STOPPED, Data, Message, Table, total_usage, weight
@@ -30,6 +30,7 @@ from service.engine.values import STOPPED, Data, Message, Table, total_usage, we
 logger = logging.getLogger(__name__)
 
 Made = dict[str, object]
+_Changes = Mapping[int, Mapping[str, Setting]]
 
 
 class CompiledFlow:
@@ -47,9 +48,7 @@ class CompiledFlow:
             return BoundFlow(plan, plan.steps, plan.variables, frozenset())
         policy = "permissive" if by_owner else plan.limits.tweaks_policy
         changes = tweaking.settings(plan.graph, plan.targets, tweaks, policy)
-        steps = retarget(plan, changes)
-        variables = tuple(use for step in steps for use in step.uses)
-        return BoundFlow(plan, steps, variables, tweaking.tweaked_directly(plan.graph, tweaks))
+        return _bound(plan, changes, changes, tweaking.tweaked_directly(plan.graph, tweaks))
 
     def names_file(self, reference: str) -> bool:
         """Say whether the stored flow holds a reference; see ``domain.ports.CompiledFlow``."""
@@ -59,17 +58,29 @@ class CompiledFlow:
 class BoundFlow:
     """A plan for one caller; nothing that a run changes is kept here."""
 
-    __slots__ = ("_plan", "_steps", "_tweaked", "_variables")
+    __slots__ = ("_plan", "_steps", "_tweaked", "_tweaks", "_variables")
 
     def __init__(
-        self, plan: Plan, steps: tuple[Step, ...], variables: tuple[VariableUse, ...], tweaked: frozenset[int]
-    ) -> None:
+        self, plan: Plan, steps: tuple[Step, ...], variables: tuple[VariableUse, ...], tweaked: frozenset[int],
+        tweaks: _Changes | None = None,
+    ) -> None:  # fmt: skip
         self._plan, self._steps, self._variables, self._tweaked = plan, steps, variables, tweaked
+        self._tweaks = tweaks or {}
 
     @property
     def variables(self) -> Sequence[VariableUse]:
         """The variables that a run reads."""
         return self._variables
+
+    @property
+    def empty(self) -> Sequence[EmptyField]:
+        """The fields that variables may fill."""
+        return [one for step in self._steps for one in step.empty]
+
+    def filled(self, names: Mapping[tuple[str, str], str]) -> BoundFlow:
+        """The same with variables for empty fields; see ``domain.ports.BoundFlow``."""
+        changes = filling(self._plan.targets, self._tweaks, names)
+        return _bound(self._plan, changes, self._tweaks, self._tweaked)
 
     def run(
         self, spec: RunSpec, values: Mapping[str, str], context: RunContext | None = None
@@ -138,6 +149,11 @@ class BoundFlow:
         finally:
             # Each of them knows the run: together they would wait for the garbage collector.
             run.components.clear()
+
+
+def _bound(plan: Plan, changes: _Changes, tweaks: _Changes, tweaked: frozenset[int]) -> BoundFlow:
+    steps = retarget(plan, changes)
+    return BoundFlow(plan, steps, tuple(use for step in steps for use in step.uses), tweaked, tweaks)
 
 
 class _Execution:

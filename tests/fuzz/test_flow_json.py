@@ -55,8 +55,10 @@ def test_a_real_flow_is_planned(number: int) -> None:
     assert planned(GRAPHS[number]) is not None
 
 
-@given(mutated_graphs(most=3), ANY_TEXT)
-def test_a_changed_flow_runs_to_an_end_or_to_a_failure_that_was_foreseen(graph: Any, said: str) -> None:
+@given(mutated_graphs(most=3), ANY_TEXT, st.booleans())
+def test_a_changed_flow_runs_to_an_end_or_to_a_failure_that_was_foreseen(
+    graph: Any, said: str, is_filled: bool
+) -> None:
     compiled = planned(graph)
     if compiled is None:
         return
@@ -64,6 +66,8 @@ def test_a_changed_flow_runs_to_an_end_or_to_a_failure_that_was_foreseen(graph: 
     with stumbles() as found:
         try:
             bound = compiled.bind({})
+            if is_filled:
+                bound = bound.filled({(one.node_id, one.field): "FILLER" for one in bound.empty})
             events = list(bound.run(spec, {use.name: "value" for use in bound.variables} | KEYS))
         except DomainError as error:
             assert error.message
