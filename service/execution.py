@@ -61,6 +61,7 @@ def flow_runner(
         max_parallel=settings.max_parallel_runs,
         max_depth=settings.max_subflow_depth,
         finished=run_log,
+        fills_fields=settings.fills_fields,
     )
 
 

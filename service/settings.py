@@ -363,6 +363,11 @@ class Settings:
         return int(major), int(minor)
 
     @property
+    def fills_fields(self) -> bool:
+        """True when a run fills empty fields with the variables that list them (Langflow after 1.9)."""
+        return self.era >= (1, 10)
+
+    @property
     def listens_on_loopback(self) -> bool:
         """True when ``host`` can be reached from this machine only."""
         return is_loopback(self.host)

@@ -99,7 +99,7 @@ class LangflowDatabase:
             made = _instant(row.get("created_at")) or _EPOCH
             columns = {
                 "type": row["type"] or "Credential",
-                "default_fields": _json(row.get("default_fields")) or [],
+                "default_fields": _texts(_json(row.get("default_fields"))),
                 "created_at": made,
                 "updated_at": _instant(row.get("updated_at")) or made,
             }
@@ -235,6 +235,10 @@ def _instant(value: object) -> datetime | None:
         return None
     instant = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     return in_utc(instant)
+
+
+def _texts(value: object) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
 def _json(value: object) -> Any:

@@ -8,9 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, bindparam, select
+from sqlalchemy import BindParameter, Engine, bindparam, select
 from sqlalchemy.orm import Session
 
 from service.domain import variables
@@ -19,6 +19,7 @@ from service.domain.files import OwnersUploads
 from service.domain.messages import DatabaseHistory
 from service.domain.places import Places, Slot
 from service.domain.ports import (
+    BoundFlow,
     CompiledFlow,
     FinishedRun,
     FlowEngine,
@@ -34,10 +35,15 @@ from service.domain.ports import (
 from service.domain.runs import Prepared, Running, finished
 from service.storage.flows import Flow
 from service.storage.statements import Lookup
+from service.storage.variables import Variable
 
 _MOST_COMPILED = 256
 
-_MINE = select(Flow.id, Flow.version_token).where(Flow.user_id == bindparam("owner"))
+_OWNER: BindParameter[uuid.UUID] = bindparam("owner")
+#: Whether variables fill fields is asked along with it: a statement of its own would be one more for every run.
+_MINE = select(Flow.id, Flow.version_token, variables.has_fillers(_OWNER).label("has_fillers")).where(
+    Flow.user_id == _OWNER
+)
 _BY_ID, _BY_ENDPOINT, _BY_NAME = (
     Lookup(_MINE.where(column == bindparam("wanted"))) for column in (Flow.id, Flow.endpoint_name, Flow.name)
 )
@@ -57,6 +63,7 @@ class FlowRunner:
         max_parallel: runs at once in this process.
         max_depth: flows that run flows that run flows.
         finished: where runs are noted; None: nowhere.
+        fills_fields: variables fill the empty fields that they list, as in Langflow 1.13.
     """
 
     def __init__(
@@ -72,10 +79,11 @@ class FlowRunner:
         max_parallel: int = 1000,
         max_depth: int = 5,
         finished: RunSink | None = None,
+        fills_fields: bool = True,
     ) -> None:
         self._engine, self._vault, self._snapshots, self._fallback = engine, vault, snapshots, fallback
         self._lookups, self._open, self._messages, self.max_depth = lookups, open_session, messages, max_depth
-        self._finished = finished
+        self._finished, self._fills_fields = finished, fills_fields
         self._places = Places(max_parallel)
         self._compiled: OrderedDict[tuple[uuid.UUID, uuid.UUID], CompiledFlow] = OrderedDict()
         self._has_new = False
@@ -104,15 +112,13 @@ class FlowRunner:
             NotFound: none such, or somebody else's.
             FlowInvalid, UnknownComponents, TweaksRefused, VariableMissing: before anything runs.
         """
-        flow_id, version = self._found(owner_id, identifier, by_name=bool(within))
+        flow_id, version, has_fillers = self._found(owner_id, identifier, by_name=bool(within))
         if only is not None and flow_id not in only:
             raise NotFound(f"Flow identifier {identifier} not found")
         flow = self._flow(session, flow_id, version)
-        bound, running = flow.bind(tweaks, by_owner=bool(within)), (*within, flow)
-        uses = bound.variables
-        values = (
-            variables.resolve(session(), self._vault, owner_id, uses, from_request, self._fallback) if uses else {}
-        )
+        running, tweaked = (*within, flow), flow.bind(tweaks, by_owner=bool(within))
+        bound, stored = self._filled(session, owner_id, tweaked, has_fillers=has_fillers)
+        values = variables.resolve(stored, self._vault, bound.variables, from_request, self._fallback)
         history = DatabaseHistory(self._open, self._messages, owner_id, flow_id, at_once=session_id is not None)
         others = _OwnersFlows(self, self._open, owner_id, from_request, running, only)
         uploads, outer = OwnersUploads(self._open, owner_id, only, running), inside or RunContext()
@@ -153,9 +159,11 @@ class FlowRunner:
             NotFound: none such, or somebody else's.
             FlowInvalid, UnknownComponents: it cannot be run, so nothing is asked for.
         """
-        flow_id, version = self._found(owner_id, identifier, by_name=False)
-        uses = self._flow(lambda: session, flow_id, version).bind({}).variables
-        return variables.explain(session, owner_id, uses, self._fallback)
+        flow_id, version, has_fillers = self._found(owner_id, identifier, by_name=False)
+        flow = self._flow(lambda: session, flow_id, version).bind({})
+        bound, stored = self._filled(lambda: session, owner_id, flow, has_fillers=has_fillers)
+        empty = bound.empty if has_fillers else ()
+        return variables.explain(stored, bound.variables, empty, self._fallback)
 
     def check(self, data: Mapping[str, Any]) -> None:
         """Refuse a graph that goes in circles, whatever components this server has.
@@ -165,11 +173,24 @@ class FlowRunner:
         """
         self._engine.check(data)
 
-    def _found(self, owner_id: uuid.UUID, identifier: str, *, by_name: bool) -> tuple[uuid.UUID, uuid.UUID | None]:
+    def _filled(
+        self, session: Callable[[], Session], owner_id: uuid.UUID, flow: BoundFlow, *, has_fillers: bool
+    ) -> tuple[BoundFlow, Mapping[str, Variable]]:
+        """The flow with its empty fields filled, and the owner's variables that it asks for, read at once."""
+        empty = flow.empty if has_fillers else ()
+        if not flow.variables and not empty:
+            return flow, {}
+        stored = variables.stored_for(session(), owner_id, flow.variables, with_fillers=bool(empty))
+        chosen = variables.fill(stored, empty)
+        return flow.filled(chosen) if chosen else flow, stored
+
+    def _found(self, owner_id: uuid.UUID, identifier: str, *, by_name: bool) -> Found:
         key, state = ("flow", owner_id, identifier, by_name), self._snapshots.version()
-        found: tuple[uuid.UUID, uuid.UUID | None] | None = self._snapshots.get(key, state)
+        found: Found | None = self._snapshots.get(key, state)
         if found is None:
             found = find(self._lookups, owner_id, identifier, by_name=by_name)
+            if not self._fills_fields:
+                found = found._replace(has_fillers=False)
             self._snapshots.put(key, state, found)
         return found
 
@@ -217,10 +238,16 @@ class _OwnersFlows:
         return finished(running)
 
 
-def find(
-    where: Engine | Session, owner_id: uuid.UUID, identifier: str, *, by_name: bool
-) -> tuple[uuid.UUID, uuid.UUID | None]:
-    """Return id and version of a flow to run: the one look-up, always with the owner's filter.
+class Found(NamedTuple):
+    """A flow to run; ``has_fillers``: some variable of its owner lists fields that it fills."""
+
+    id: uuid.UUID
+    version: uuid.UUID | None
+    has_fillers: bool
+
+
+def find(where: Engine | Session, owner_id: uuid.UUID, identifier: str, *, by_name: bool) -> Found:
+    """Find a flow to run: the one look-up, always with the owner's filter.
 
     ``identifier`` is its id in any spelling, or its endpoint name; with ``by_name``, its name counts as well.
 
@@ -234,5 +261,5 @@ def find(
     for query, value in wanted if "\x00" not in identifier else ():
         row = query.first(where, {"owner": owner_id, "wanted": value})
         if row is not None:
-            return row.id, row.version_token
+            return Found(row.id, row.version_token, row.has_fillers)
     raise NotFound(f"Flow identifier {identifier} not found")

@@ -51,7 +51,7 @@ def get(session: Session, user_id: uuid.UUID, identifier: str, only: frozenset[u
     Raises:
         NotFound: none such, or somebody else's, or none of the key's.
     """
-    flow_id, _ = find(session, user_id, identifier, by_name=False)
+    flow_id = find(session, user_id, identifier, by_name=False).id
     flow = session.scalar(_runnable(user_id).where(Flow.id == flow_id))
     if flow is None or (only is not None and flow_id not in only):
         raise NotFound("Model not found")

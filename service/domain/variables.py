@@ -6,17 +6,31 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
-from sqlalchemy import Engine, bindparam, case, delete, select, type_coerce
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Engine,
+    String,
+    bindparam,
+    case,
+    cast,
+    delete,
+    exists,
+    literal_column,
+    or_,
+    select,
+    type_coerce,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.domain import audit
 from service.domain.audit import BOOT, Action, Actor, Subject
 from service.domain.errors import Invalid, NotFound, Rejected, VariableMissing
-from service.domain.ports import VariableUse, Vault
+from service.domain.ports import EmptyField, VariableUse, Vault
 from service.storage.flows import Flow
 from service.storage.statements import Lookup
 from service.storage.types import Names, UuidText
@@ -36,6 +50,9 @@ _OF_OWNER = Lookup(
     .where(Variable.user_id == bindparam("owner")),
     at_once=True,
 )  # fmt: skip
+
+#: It fills fields by itself. Compared as text, for PostgreSQL's ``json`` has no equality.
+_LISTS_FIELDS: ColumnElement[bool] = cast(Variable.default_fields, String) != literal_column("'[]'")
 
 
 @dataclass(slots=True)
@@ -161,20 +178,74 @@ def follow_environment(session: Session, vault: Vault, user_id: uuid.UUID,
     session.flush()
 
 
-def resolve(session: Session, vault: Vault, owner_id: uuid.UUID, uses: Sequence[VariableUse],
+def has_fillers(owner_id: BindParameter[uuid.UUID]) -> ColumnElement[bool]:
+    """For a query: whether any variable of the owner lists fields that it fills."""
+    return exists().where(Variable.user_id == owner_id, _LISTS_FIELDS)
+
+
+def stored_for(session: Session, owner_id: uuid.UUID, uses: Sequence[VariableUse], *,
+               with_fillers: bool) -> dict[str, Variable]:  # fmt: skip
+    """Read the owner's variables that a run asks for, by name; ``with_fillers`` those that fill fields, too.
+
+    The owner's filter is applied at run time, so that a stored reference to somebody else's variable finds nothing
+    (n8n's CVE-2026-42226).
+    """
+    wanted: ColumnElement[bool] = Variable.name.in_({use.name for use in uses})
+    rows = session.scalars(
+        select(Variable).where(Variable.user_id == owner_id, or_(wanted, _LISTS_FIELDS) if with_fillers else wanted)
+    )
+    return {row.name: row for row in rows}
+
+
+def fill(stored: Mapping[str, Variable], empty: Sequence[EmptyField]) -> dict[tuple[str, str], str]:
+    """Choose variables for empty fields: by (node id, field), the name of the one that lists the field's label.
+
+    Of several it is the last by name, as in Langflow 1.13. A Credential does not count where it would be shown.
+    """
+    fillers = _Fillers.of((row.name, row.type, row.default_fields) for row in stored.values())
+    chosen = {(one.node_id, one.field): fillers.of_field(one.label, secret=one.secret) for one in empty}
+    return {place: name for place, name in chosen.items() if name is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Fillers:
+    """The names of variables by the labels of the fields that they fill: of all, and of those that may be shown."""
+
+    all: Mapping[str, str]
+    shown: Mapping[str, str]
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[str, str, Sequence[str]]]) -> _Fillers:
+        """From name, type and ``default_fields`` of each variable."""
+        by_name = sorted(rows, key=itemgetter(0))
+        return cls(
+            {label: name for name, _, labels in by_name for label in labels},
+            {label: name for name, kind, labels in by_name if kind != CREDENTIAL for label in labels},
+        )
+
+    def of_field(self, label: str, *, secret: bool) -> str | None:
+        return (self.all if secret else self.shown).get(label)
+
+    def of_export(self, field: Mapping[str, Any]) -> str | None:
+        """For an empty field as a flow's JSON has it."""
+        label = field.get("display_name")
+        if field.get("type") != "str" or field.get("show") is False or not isinstance(label, str):
+            return None
+        secret = field.get("password") is True or "Secret" in str(field.get("_input_type"))
+        return self.of_field(label, secret=secret)
+
+
+def resolve(stored: Mapping[str, Variable], vault: Vault, uses: Sequence[VariableUse],
             from_request: Mapping[str, str], fallback: Mapping[str, str]) -> dict[str, str]:  # fmt: skip
     """Find the values for the variables that a run reads, each name by itself.
 
     The order is the documents': the request's ``X-LANGFLOW-GLOBAL-VAR-*`` header, the flow owner's
-    variable, the environment where the operator allows it. The owner's filter is applied at run time, so
-    that a stored reference to somebody else's variable finds nothing (n8n's CVE-2026-42226).
+    variable (``stored_for``), the environment where the operator allows it.
 
     Raises:
         VariableMissing: a required name has no value anywhere.
         Invalid: a Credential is wanted by a field that is not secret, and would be shown.
     """
-    names = {use.name for use in uses}
-    stored = _stored(session, owner_id, names)
     values: dict[str, str] = {}
     for use in uses:
         row = stored.get(use.name)
@@ -216,11 +287,16 @@ class Explanation:
     problem: str | None
 
 
-def explain(session: Session, owner_id: uuid.UUID, uses: Sequence[VariableUse],
+def explain(stored: Mapping[str, Variable], uses: Sequence[VariableUse], empty: Sequence[EmptyField],
             fallback: Mapping[str, str]) -> list[Explanation]:  # fmt: skip
-    """Say where ``resolve`` would find each value, without opening any."""
-    stored = _stored(session, owner_id, {use.name for use in uses})
-    return [_explained(use, stored.get(use.name), fallback) for use in uses]
+    """Say where ``resolve`` would find each value, without opening any, and what keeps a field of ``empty`` so."""
+    fillers = _Fillers.of((row.name, row.type, row.default_fields) for row in stored.values())
+    kept_out = ((one, fillers.of_field(one.label, secret=True)) for one in empty if not one.secret)
+    refused = [
+        VariableUse(one.node_id, one.component, one.field, name, secret=False, required=False)
+        for one, name in kept_out if name is not None
+    ]  # fmt: skip
+    return [_explained(use, stored.get(use.name), fallback) for use in (*uses, *refused)]
 
 
 def _explained(use: VariableUse, row: Variable | None, fallback: Mapping[str, str]) -> Explanation:
@@ -249,18 +325,25 @@ def sources_of(session: Session, owner_id: uuid.UUID, environment: Mapping[str, 
     }
 
 
-def users_of(session: Session, owner_id: uuid.UUID) -> dict[str, list[str]]:
-    """Return the names of the flows that use each variable, by the variable's name."""
+def users_of(session: Session, owner_id: uuid.UUID, *, with_fillers: bool) -> dict[str, list[str]]:
+    """Return the names of the flows that use each variable, by the variable's name.
+
+    ``with_fillers``: those whose empty fields it fills use it, too.
+    """
+    listed = select(Variable.name, Variable.type, Variable.default_fields).where(
+        Variable.user_id == owner_id, _LISTS_FIELDS
+    )
+    fillers = _Fillers.of(session.execute(listed).tuples() if with_fillers else ())
     rows = session.execute(select(Flow.name, Flow.data).where(Flow.user_id == owner_id).order_by(Flow.name))
     used: dict[str, list[str]] = {}
     for row in rows:
-        for name in sorted(_asked_for(row.data)):
+        for name in sorted(_asked_for(row.data, fillers)):
             used.setdefault(name, []).append(row.name)
     return used
 
 
-def _asked_for(data: Any) -> set[str]:
-    """The names in all fields of a flow, those of groups included, that are to be read from a variable."""
+def _asked_for(data: Any, fillers: _Fillers) -> set[str]:
+    """The variables of all fields of a flow, those of groups included, whether an edge leads to them or not."""
     found: set[str] = set()
     rest = [data]
     while rest:
@@ -269,6 +352,8 @@ def _asked_for(data: Any) -> set[str]:
             value = part.get("value")
             if part.get("load_from_db") is True and isinstance(value, str) and value:
                 found.add(value)
+            elif value in (None, "") and (filler := fillers.of_export(part)):
+                found.add(filler)
             rest.extend(part.values())
         elif isinstance(part, list):
             rest.extend(part)
@@ -283,14 +368,6 @@ def is_mask(value: str) -> bool:
 def header_name(name: str) -> str:
     """Return a variable's name as a header can carry it: in upper case, without dashes."""
     return name.upper().replace("-", "_")
-
-
-def _stored(session: Session, owner_id: uuid.UUID, names: Iterable[str]) -> dict[str, Variable]:
-    wanted = list(names)
-    if not wanted:
-        return {}
-    rows = session.scalars(select(Variable).where(Variable.user_id == owner_id, Variable.name.in_(wanted)))
-    return {row.name: row for row in rows}
 
 
 def _subject(row: Variable) -> Subject:

@@ -122,6 +122,16 @@ def test_a_field_gets_the_value_of_the_owners_variable(mine: Api) -> None:
     assert text_of(mine.post("/run/flow", json={"input_value": "hi"})) == "hi good morning"
 
 
+def test_an_empty_field_gets_the_value_of_the_variable_that_lists_it(mine: Api) -> None:
+    body = {"name": "GREETING", "value": "good morning", "type": "Generic", "default_fields": ["A greeting"]}
+    mine.post("/variables/", json=body)
+    data = joined("TextInput", "text")
+    wanting = next(node for node in data["nodes"] if node["data"]["type"] == "TextInput")
+    wanting["data"]["node"]["template"]["input_value"] |= {"value": "", "display_name": "A greeting"}
+    store(mine, data)
+    assert text_of(mine.post("/run/flow", json={"input_value": "hi"})) == "hi good morning"
+
+
 def test_a_variable_that_nobody_has_set_is_told_before_anything_runs(mine: Api) -> None:
     data = lfx.altered()
     field = data["nodes"][-1]["data"]["node"]["template"]["text_in"]

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from service.storage import ApiKey, Base, Flow, Project, StoredChatMessage, User, Variable
 from tests.conftest import SUPERUSER
 from tests.moving.conftest import Langflow
+from tests.support import flows
 from tests.support.client import Api
 
 Move = Callable[..., Result]
@@ -90,6 +91,16 @@ def test_variables_hold_the_same_values_encrypted_anew(move: Move, langflow: Lan
             stored = session.scalars(select(Variable).where(Variable.user_id == user.id))
             found = {row.name: own.vault.decrypt(row.ciphertext) for row in stored}
             assert values.items() <= found.items()
+
+
+def test_variables_go_on_filling_the_fields_that_they_list(move: Move, langflow: Langflow, app: Flask) -> None:
+    moved(move, langflow)
+    key = Api(app, langflow.known["keys"]["used"], "")
+    text, end = flows.text_input(display_name="openai_api_key"), flows.chat_output()
+    data = flows.flow([text, end], [flows.edge(text, "text", end, "input_value")])
+    key.post("/flows/", json={"name": "Filled", "endpoint_name": "filled", "data": data})
+    answer = key.post("/run/filled", json={})
+    assert answer.json["outputs"][0]["outputs"][0]["results"]["message"]["text"] == "Grüß Gott"
 
 
 def test_flows_run_by_id_and_by_endpoint_name_with_the_same_key(move: Move, langflow: Langflow, app: Flask) -> None:

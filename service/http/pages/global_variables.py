@@ -27,7 +27,7 @@ def show() -> Response:
     """List the variables, where each comes from, and which flows use it."""
     own, owner_id = services(), caller().user_id
     rows = variables.list_of(session(), own.vault, owner_id)
-    used = variables.users_of(session(), owner_id)
+    used = variables.users_of(session(), owner_id, with_fillers=own.settings.fills_fields)
     sources = variables.sources_of(session(), owner_id, own.settings.environment)
     return page("variables.html", _TITLE, rows=rows, used=used, sources=sources)
 
@@ -73,9 +73,9 @@ def change(variable_id: uuid.UUID) -> Response:
 @blueprint.get(f"{_PATH}/<uuid:variable_id>/delete", endpoint="doomed_variable")
 def ask_deletion(variable_id: uuid.UUID) -> Response:
     """Name the variable and who uses it, and ask once."""
-    row = _find(variable_id)
-    used = variables.users_of(session(), caller().user_id).get(row.name, [])
-    return page("variable_delete.html", f"Delete {row.name}?", row=row, used=used)
+    row, fills = _find(variable_id), services().settings.fills_fields
+    used = variables.users_of(session(), caller().user_id, with_fillers=fills)
+    return page("variable_delete.html", f"Delete {row.name}?", row=row, used=used.get(row.name, []))
 
 
 @blueprint.post(f"{_PATH}/<uuid:variable_id>/delete", endpoint="delete_variable")

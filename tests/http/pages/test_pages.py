@@ -16,6 +16,7 @@ from sqlalchemy import URL
 from service.domain.policy import Kind
 from service.http.rules import RULES
 from tests.http.pages.conftest import DEMO
+from tests.support import flows
 from tests.support.client import PASSWORD, SUPERUSER, Api
 from tests.support.pages import FROM_HERE, Browser, Page
 
@@ -329,6 +330,14 @@ class TestVariables:
         row_id = self.made(browser)
         assert browser.get(f"{VARIABLES}/{row_id}/delete").status == 200
         assert "TOKEN" not in browser.post(f"{VARIABLES}/{row_id}/delete").text
+
+    def test_a_flow_whose_empty_field_it_fills_uses_it(self, browser: Browser, api: Api) -> None:
+        data = flows.chat_with_model(flows.openai_model(key=flows.secret() | {"display_name": "Token"}))
+        api.post("/flows/", json={"name": "Keyless", "data": data})
+        row_id = self.made(browser, fields="Token")
+        assert "Keyless" in browser.get(f"{VARIABLES}/{row_id}/delete").text
+        browser.post(f"{VARIABLES}/{row_id}", name="TOKEN", type="Credential", fields="", value="")
+        assert "No flow uses it" in browser.get(f"{VARIABLES}/{row_id}/delete").text
 
     def test_where_a_value_comes_from_is_said(self, make_app: Callable[..., Flask], sqlite_url: URL) -> None:
         browser = Browser.signed_in(make_app(sqlite_url, environment={"A_KEY": "one", "B_KEY": "two"}))
