@@ -35,10 +35,13 @@ _OURS = frozenset(
      "http_client", "organization"}
 )  # fmt: skip
 
-_SECRETS = re.compile(r"\b(?:(?:sk|pk|rk|gsk|key)[-_]|AIza|Bearer )[\w*.\-]{4,}|\S*\*{3,}\S*", re.IGNORECASE)
+#: Words with stars in them, looked for at the start of each word: from every letter it would take quadratic time.
+_MASKED = re.compile(r"(?<!\S)(?=\S*?\*{3})\S++")
+_SECRETS = re.compile(r"\b(?:(?:sk|pk|rk|gsk|key)[-_]|AIza|Bearer )[\w*.\-]{4,}", re.IGNORECASE)
 _ODD = re.compile(r"[^!-~]|\\")
 _PORTS = {"http": 80, "https": 443}
 _MAX_REASON = 500
+_MAX_READ = 2_000
 _MAX_WAIT = 30.0
 _RETRIED = frozenset({408, 409, 429})
 
@@ -310,11 +313,14 @@ def _reason(error: Any, request: ModelRequest) -> str:
         message = (inner if isinstance(inner, dict) else body).get("message") or body.get("message")
     elif not hasattr(error, "status_code"):
         message = getattr(error, "message", None)
-    return redacted(message, request.api_key) if isinstance(message, str) and message else "no reason given"
+    return (redacted(message, request.api_key) if isinstance(message, str) else "") or "no reason given"
 
 
 def redacted(text: str, api_key: str) -> str:
     """The text without the credential, without anything that looks like one, and not too long."""
     if api_key:
         text = text.replace(api_key, "[removed]")
-    return _SECRETS.sub("[removed]", text)[:_MAX_REASON]
+    if len(text) > _MAX_READ:
+        # Without the last word: half of a secret does not look like one any more.
+        text = " ".join(text[:_MAX_READ].split()[:-1])
+    return _SECRETS.sub("[removed]", _MASKED.sub("[removed]", text))[:_MAX_REASON]

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 #: A page of ten megabytes may hold millions of tags; each costs a kilobyte and ten microseconds.
 MAX_TAGS = 200_000
-_DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>")
+#: Only looked for at the start, and without going back: a page may hold megabytes of blanks.
+_DECLARATION = re.compile(r"\s*+<\?xml[^>]*\?>")
+#: The expressions of the Markdown converter take time that grows with the square of such a row.
+_MANY_BLANKS = re.compile(r"(?<!\s)(\s{100})\s++")
 _FOLLOWED = frozenset({"", "http", "https", "file"})
 
 
@@ -25,8 +28,8 @@ class TooManyTags(ValueError):
     """The page would take too long to read."""
 
 
-def parsed(html: str, parser: str = "lxml") -> BeautifulSoup:
-    """The tree of a page.
+def parsed(html: str) -> BeautifulSoup:
+    """The tree of a page. By lxml alone: the time of Python's own parser grows with the square of a broken page.
 
     Raises:
         TooManyTags: it has more than ``MAX_TAGS``.
@@ -36,14 +39,17 @@ def parsed(html: str, parser: str = "lxml") -> BeautifulSoup:
     from bs4 import BeautifulSoup
 
     # BeautifulSoup warns of text that could be a file's name, and of XML; both are only pages here.
-    return BeautifulSoup(_DECLARATION.sub("", html, count=1) if "<" in html else f"<html>{html}", parser)
+    if "<" not in html:
+        return BeautifulSoup(f"<html>{html}", "lxml")
+    declaration = _DECLARATION.match(html)
+    return BeautifulSoup(html[declaration.end() :] if declaration else html, "lxml")
 
 
 def bare(html: str) -> str:
     """The text of a short piece of HTML, with blanks where tags were."""
     if "<" not in html:
         return unescape(html).strip()
-    return parsed(html, "html.parser").get_text(separator=" ", strip=True)
+    return parsed(html).get_text(separator=" ", strip=True)
 
 
 def to_markdown(html: str) -> str:
@@ -54,7 +60,7 @@ def to_markdown(html: str) -> str:
     """
     if "<" not in html:
         return html.strip()
-    soup = parsed(html, "html.parser")
+    soup = parsed(html)
     for hidden in soup(["script", "style"]):
         hidden.extract()
     main = soup.find("body") or soup
@@ -73,6 +79,11 @@ def _converter() -> MarkdownConverter:
     class Markdown(MarkdownConverter):
         """Markdown that keeps pictures everywhere, in headings and tables too."""
 
+        def convert_pre(self, el: Any, text: str, parent_tags: Any) -> str:
+            """Text as it is, whose blanks may come from many parts of the page."""
+            shown: str = super().convert_pre(el, _MANY_BLANKS.sub(r"\1", text), parent_tags)  # type: ignore[misc]
+            return shown
+
         def convert_img(self, el: Any, text: str, parent_tags: Any) -> str:  # noqa: ARG002 - as the converter calls it
             """A picture by its address."""
             alt, title = (str(el.get(name) or "") for name in ("alt", "title"))
@@ -84,6 +95,8 @@ def _converter() -> MarkdownConverter:
 
 def _settle(main: Tag) -> None:
     """Take out of a page what Markdown cannot say."""
+    for part in main.find_all(string=_MANY_BLANKS):
+        part.replace_with(type(part)(_MANY_BLANKS.sub(r"\1", part)))
     for link in main.find_all("a", href=True):
         href = _address(str(link["href"]))
         if href:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
@@ -299,6 +300,25 @@ def test_a_key_that_fits_no_header_is_not_shown(adapter: OpenAIProvider) -> None
 def test_texts_that_look_like_keys_are_removed() -> None:
     assert redacted("use sk-abc123DEF or Bearer abc.def-ghi", "") == "use [removed] or [removed]"
     assert redacted("use gsk_abc123DEF or AIzaSyAbc123", "") == "use [removed] or [removed]"
+
+
+def test_a_masked_key_is_removed_with_all_that_touches_it() -> None:
+    assert redacted("key 'sk-ab,cd***ef' and Bearer gh,ij***kl.", "") == "key [removed] and Bearer [removed]"
+
+
+def test_a_long_message_of_a_provider_costs_no_more_than_reading_it() -> None:
+    start = time.process_time()
+    redacted("a" * 60_000, "")
+    redacted("*a" * 30_000, "")
+    redacted("sk-" * 20_000, "")
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize("end", range(1_950, 2_010))
+def test_no_secret_survives_where_a_long_message_is_cut(end: int) -> None:
+    filler = "*** " * (end // 4) + " " * (end % 4)
+    for secret in ("abcdefgh***********", "sk-abcdefgh", "own-key-abcdefgh"):
+        assert "abcd" not in redacted(f"{filler}{secret} and more " + "x" * 100, "own-key-abcdefgh")
 
 
 def test_no_sdk_is_imported_before_it_is_needed() -> None:
