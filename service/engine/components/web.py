@@ -26,6 +26,11 @@ Record = dict[str, object]
 _MOST_PAGES = 200
 _DEEPEST = 5  # as far as Langflow's slider goes
 _METHODS = frozenset({"GET", "POST", "PATCH", "PUT", "DELETE"})
+_PORTS = {"http": 80, "https": 443}
+_HARMLESS_HEADERS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
+
+#: Scheme, host and port.
+_Origin = tuple[str, str, int | None]
 
 
 class _Page(NamedTuple):
@@ -82,9 +87,7 @@ class Url(Component):
         return [Data(page) for page in self._pages()]
 
     def _pages(self) -> list[Record]:
-        value = self.values["urls"]
-        urls = [with_scheme(text_of(item)) for item in (value if isinstance(value, list) else [value]) if item]
-        starts = list(dict.fromkeys(url for url in urls if url))
+        starts = _addresses(self.values["urls"])
         if not starts:
             raise self.fail("No valid URLs provided.")
         pages: list[Record] = []
@@ -102,7 +105,7 @@ class Url(Component):
 
     def _crawl(self, start: str, pages: list[Record]) -> None:
         """Add the page and what it links to, each with its own links before the next, ``max_depth`` levels in all."""
-        depth = min(max(1, self.integer("max_depth") or 1), _DEEPEST)
+        depth, site = min(max(1, self.integer("max_depth") or 1), _DEEPEST), _origin(start)
         waiting, seen = [(start, 1)], set[str]()
         size = sum(len(str(page["text"])) for page in pages)
         while waiting and len(seen) < _MOST_PAGES:
@@ -119,11 +122,12 @@ class Url(Component):
             size += len(str(page.record["text"]))
             self.run.room_for(size)
             if level < depth:
-                fresh = (link for link in page.links if self._follows(page.address, link, seen))
+                fresh = (link for link in page.links if self._follows(site, link, seen))
                 waiting.extend((link, level + 1) for link in reversed(list(islice(fresh, _MOST_PAGES))))
 
-    def _follows(self, page: str, link: str, seen: set[str]) -> bool:
-        return urldefrag(link)[0] not in seen and (not self.flag("prevent_outside") or _within(page, link))
+    def _follows(self, site: _Origin, link: str, seen: set[str]) -> bool:
+        """By origin, not by how the text begins: ``a.example.evil.example`` begins like ``a.example``."""
+        return urldefrag(link)[0] not in seen and (not self.flag("prevent_outside") or _origin(link) == site)
 
     def _linked(self, url: str) -> _Page | None:
         """A page that another links to; None where it cannot be had and the crawl goes on without it."""
@@ -135,8 +139,12 @@ class Url(Component):
             return None
 
     def _page(self, url: str) -> _Page | None:
+        headers = pairs(self.values["headers"])
+        if _origin(url) not in self._stored_origins():
+            # A page, a caller or a model has chosen the address: what the author stored is not for every one.
+            headers = _harmless(headers)
         answer = fetch(
-            self, url, headers=pairs(self.values["headers"]), timeout=float(self.integer("timeout") or 30),
+            self, url, headers=headers, timeout=float(self.integer("timeout") or 30),
             follow_redirects=self.flag("follow_redirects"),
         )  # fmt: skip
         if self.flag("check_response_status") and not 200 <= answer.status < 300:
@@ -149,6 +157,11 @@ class Url(Component):
         record |= {**_described(soup), "content_type": kind, "language": _language(soup)}
         return _Page(record, address, _links(soup, address))
 
+    def _stored_origins(self) -> frozenset[_Origin]:
+        """Of the addresses that stand in the flow, or in the owner's variable that it names."""
+        from_variable = "urls" not in self.chosen and any(use.field == "urls" for use in self.step.uses)
+        return frozenset(map(_origin, _addresses((self.values if from_variable else self.step.values)["urls"])))
+
     def _shown(self, markup: str, soup: BeautifulSoup) -> str:
         match self.text("format"):
             case "HTML":
@@ -158,9 +171,9 @@ class Url(Component):
         return soup.get_text()
 
 
-def _within(page: str, link: str) -> bool:
-    """By host, not by how the text begins: ``a.example.evil.example`` begins like ``a.example``."""
-    return urlsplit(link).netloc == urlsplit(page).netloc
+def _addresses(value: object) -> list[str]:
+    urls = [with_scheme(text_of(item)) for item in (value if isinstance(value, list) else [value]) if item]
+    return list(dict.fromkeys(url for url in urls if url))
 
 
 def _links(soup: BeautifulSoup, address: str) -> tuple[str, ...]:
@@ -229,7 +242,7 @@ class ApiRequest(Component):
         url = with_scheme(url)
         if self._leads_elsewhere(url):
             # A page that the model has read may ask it to: what the author stored is not for every address.
-            headers, body = {name: item for name, item in headers.items() if name.lower() in _HARMLESS_HEADERS}, {}
+            headers, body = _harmless(headers), {}
         else:
             url = _with_query(url, pairs(_record(self.values["query_params"])))
         try:
@@ -281,11 +294,11 @@ class ApiRequest(Component):
         return url, (self.text("method") or "GET").upper(), headers, body
 
 
-_HARMLESS_HEADERS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
-_PORTS = {"http": 80, "https": 443}
+def _harmless(headers: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() in _HARMLESS_HEADERS}
 
 
-def _origin(url: str) -> tuple[str, str, int | None]:
+def _origin(url: str) -> _Origin:
     try:
         parts = urlsplit(url)
         return (

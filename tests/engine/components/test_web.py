@@ -8,6 +8,7 @@ import pytest
 
 from service.adapters.web import GuardedClient
 from service.domain.errors import AddressRefused, ComponentFailed
+from service.engine import EmbeddedEngine, Outside
 from service.engine.component import Services
 from tests.engine.conftest import Model, Runs
 from tests.support import flows
@@ -106,13 +107,67 @@ def test_a_page_goes_by_the_address_that_it_was_found_at(web: Runs, pages: Site)
     assert [row["url"] for row in rows] == [f"{pages.url}/new"]
 
 
-def test_links_stay_on_the_site_that_the_first_address_leads_to(web: Runs, pages: Site) -> None:
+@pytest.fixture
+def elsewhere(web: Runs, pages: Site) -> Iterator[Site]:
+    """Another site that the runs may reach too."""
     with site() as other:
-        web.engine = Runs(Model(), web=GuardedClient([f"127.0.0.1:{pages.port}", f"127.0.0.1:{other.port}"])).engine
-        pages.pages["/a"] = redirect(f"{other.url}/a")
-        other.pages |= {"/a": Page(b'<a href="/b">b</a>'), "/b": Page(b"there")}
-        rows = made(web, "URLComponent", url(f"{pages.url}/a", max_depth=2), "page_results")
-    assert [row["text"] for row in rows] == ["b", "there"]
+        client = GuardedClient([f"127.0.0.1:{pages.port}", f"127.0.0.1:{other.port}"])
+        web.engine = EmbeddedEngine(Outside(web.providers, web=client))
+        yield other
+
+
+def test_links_stay_on_the_site_of_the_first_address(web: Runs, pages: Site, elsewhere: Site) -> None:
+    pages.pages["/a"] = redirect(f"{elsewhere.url}/a")
+    elsewhere.pages |= {"/a": Page(b'<a href="/b">b</a>'), "/b": Page(b"there")}
+    rows = made(web, "URLComponent", url(f"{pages.url}/a", max_depth=2), "page_results")
+    assert [row["text"] for row in rows] == ["b"]
+
+
+ROWS = [{"key": "Authorization", "value": "Bearer author"}, {"key": "Accept", "value": "text/x"}]
+STORED_HEADERS = field("headers", ROWS, kind="table")
+
+
+def test_stored_headers_go_to_the_stored_site_and_to_no_other(web: Runs, pages: Site, elsewhere: Site) -> None:
+    pages.pages |= {"/a": Page(f'<a href="{elsewhere.url}/c">c</a><a href="/b">b</a>'.encode()), "/b": Page(b"b")}
+    elsewhere.pages["/c"] = Page(b"c")
+    fields = [*url(f"{pages.url}/a", max_depth=2, prevent_outside=False), STORED_HEADERS]
+    rows = made(web, "URLComponent", fields, "page_results")
+    assert [row["text"] for row in rows] == ["cb", "c", "b"]
+    assert [asked.headers["authorization"] for asked in pages.asked] == ["Bearer author"] * 2
+    assert [(asked.headers.get("authorization"), asked.headers["accept"]) for asked in elsewhere.asked] == [
+        (None, "text/x")
+    ]
+
+
+def test_stored_headers_do_not_follow_addresses_that_an_edge_brings(web: Runs, pages: Site) -> None:
+    pages.pages["/a"] = Page(b"a")
+    start, end = flows.chat_input(), flows.chat_output()
+    one = node("URL-x", "URLComponent", "URL", [*url(pages.url), STORED_HEADERS], {"page_results": "fetch_content"})
+    edges = [edge(start, "message", one, "urls"), edge(one, "page_results", end, "input_value")]
+    web.text(flows.flow([start, one, end], edges), f"{pages.url}/a")
+    assert "authorization" not in pages.asked[0].headers
+
+
+def test_stored_headers_go_where_the_owners_variable_leads(web: Runs, pages: Site) -> None:
+    pages.pages["/a"] = Page(b"a")
+    fields = [field("urls", "SITE", load_from_db=True), STORED_HEADERS]
+    web.events(alone("URLComponent", fields, "page_results"), values={"SITE": f"{pages.url}/a"})
+    assert pages.asked[0].headers["authorization"] == "Bearer author"
+
+
+@pytest.mark.parametrize(("stored", "sent"), [("", None), ("/other", "Bearer author")])
+def test_stored_headers_go_where_a_model_wants_only_if_that_is_the_stored_site(
+    web: Runs, model: Model, pages: Site, stored: str, sent: str | None
+) -> None:
+    from tests.engine.components.test_agents import agent, call, chat
+
+    pages.pages["/a"] = Page(b"a")
+    addresses = url(f"{pages.url}{stored}" if stored else "http://a.example/")
+    fields = [*addresses, STORED_HEADERS]
+    tool = node("URLComponent-u", "URLComponent", "URL", fields, {"component_as_tool": "to_toolkit"})
+    model.script.extend([(call("fetch_content", json.dumps({"urls": [f"{pages.url}/a"]})),), "done"])
+    web.text(chat(agent(), tool))
+    assert pages.asked[0].headers.get("authorization") == sent
 
 
 def test_the_links_of_a_page_come_before_its_neighbours(web: Runs, pages: Site) -> None:
