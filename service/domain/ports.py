@@ -22,6 +22,7 @@ class VariableUse:
 
     ``secret`` says whether the field may receive a Credential (Langflow's password fields).
     ``required`` is false where the component can work without it.
+    ``owner_only`` says that no caller may give the field a value: it decides where a credential goes, or what runs.
     """
 
     node_id: str
@@ -30,6 +31,7 @@ class VariableUse:
     name: str
     secret: bool
     required: bool = True
+    owner_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

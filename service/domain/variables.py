@@ -240,16 +240,18 @@ def resolve(stored: Mapping[str, Variable], vault: Vault, uses: Sequence[Variabl
     """Find the values for the variables that a run reads, each name by itself.
 
     The order is the documents': the request's ``X-LANGFLOW-GLOBAL-VAR-*`` header, the flow owner's
-    variable (``stored_for``), the environment where the operator allows it.
+    variable (``stored_for``), the environment where the operator allows it. The header does not count for a name
+    that any field reads which no caller may set.
 
     Raises:
         VariableMissing: a required name has no value anywhere.
         Invalid: a Credential is wanted by a field that is not secret, and would be shown.
     """
     values: dict[str, str] = {}
+    fixed = _fixed(uses)
     for use in uses:
         row = stored.get(use.name)
-        sent = from_request.get(header_name(use.name)) if from_request else None
+        sent = from_request.get(header_name(use.name)) if from_request and use.name not in fixed else None
         if sent is not None:
             values[use.name] = sent
         elif row is not None:
@@ -272,8 +274,8 @@ class Explanation:
     """Where the value of one field would come from; ``source`` is None where there is none.
 
     ``source`` is "user" (somebody set it), "env" (follows the server's environment at each start) or "environment"
-    (read from it at each run). A request may always bring its own in ``header``. ``problem`` says what a run would
-    stumble over.
+    (read from it at each run). A request may bring its own in ``header``, which is None where no caller may set the
+    field. ``problem`` says what a run would stumble over.
     """
 
     node_id: str
@@ -282,7 +284,7 @@ class Explanation:
     variable: str
     type: str | None
     source: str | None
-    header: str
+    header: str | None
     required: bool
     problem: str | None
 
@@ -296,17 +298,23 @@ def explain(stored: Mapping[str, Variable], uses: Sequence[VariableUse], empty: 
         VariableUse(one.node_id, one.component, one.field, name, secret=False, required=False)
         for one, name in kept_out if name is not None
     ]  # fmt: skip
-    return [_explained(use, stored.get(use.name), fallback) for use in (*uses, *refused)]
+    fixed = _fixed(uses)
+    return [_explained(use, stored.get(use.name), fallback, use.name in fixed) for use in (*uses, *refused)]
 
 
-def _explained(use: VariableUse, row: Variable | None, fallback: Mapping[str, str]) -> Explanation:
+def _fixed(uses: Iterable[VariableUse]) -> set[str]:
+    """The names that a request gives no value to, also where another field reads them."""
+    return {use.name for use in uses if use.owner_only}
+
+
+def _explained(use: VariableUse, row: Variable | None, fallback: Mapping[str, str], is_fixed: bool) -> Explanation:
     source = row.source if row is not None else "environment" if use.name in fallback else None
     problem = None
     if source is None and use.required:
         problem = "not set"
     elif row is not None and row.type == CREDENTIAL and not use.secret:
         problem = "the field would show a Credential; use a Generic variable there"
-    header = "X-LANGFLOW-GLOBAL-VAR-" + header_name(use.name)
+    header = None if is_fixed else "X-LANGFLOW-GLOBAL-VAR-" + header_name(use.name)
     kind = row.type if row is not None else None
     return Explanation(use.node_id, use.component, use.field, use.name, kind, source, header, use.required, problem)
 

@@ -48,7 +48,7 @@ from service.engine.component import INPUT_ROLES, Outside, Setting
 from service.engine.export import exported, template_of
 from service.engine.graph import Graph, parse
 from service.engine.limits import Limits
-from service.engine.plan import empty_fields, filling, is_secret, targets_of
+from service.engine.plan import empty_fields, filling, targets_of, use_of
 from service.engine.runner import CONFLICT
 from service.engine.tweaks import Target
 from service.engine.uploads import is_reference, names_file, references
@@ -302,10 +302,10 @@ def _read(reference: str, files: dict[str, Json], context: RunContext) -> bool:
 
 def _uses(target: Target) -> Iterable[VariableUse]:
     """Every field that wants a variable: another executor reads fields that no component here declares."""
-    draft, node = target.draft, target.draft.node
+    draft = target.draft
     for name, setting in draft.settings.items():
         if setting.from_variable and name not in draft.linked:
-            yield VariableUse(node.id, node.display_name, name, str(setting.value), is_secret(target, name))
+            yield use_of(target, name)
     try:
         yield from target.component.implied_uses(draft)
     except UnknownComponents:  # a provider that this server lacks, and the executor may have

@@ -13,11 +13,11 @@ from service.domain.errors import FlowInvalid, Invalid, UnknownComponents
 from service.domain.ports import EmptyField, VariableUse
 from service.engine.catalogue import CATALOGUE
 from service.engine.component import Component, Draft, Inlet, Outside, Role, Setting, Step
-from service.engine.fields import Field, Unfit, fitted
+from service.engine.fields import OPEN_KINDS, Field, Unfit, fitted
 from service.engine.graph import Edge, Graph, Node
 from service.engine.limits import Limits
 from service.engine.tools import TOOL_OUTPUT, toolkit
-from service.engine.tweaks import Target
+from service.engine.tweaks import Target, is_open_field
 from service.engine.wiring import Wiring, wire
 
 NO_SETTINGS: Mapping[str, Setting] = {}
@@ -119,6 +119,14 @@ def is_secret(target: Target, name: str) -> bool:
         return declared.kind == "secret"
     stored = target.draft.node.fields[name]
     return stored.password or "Secret" in stored.input_type
+
+
+def use_of(target: Target, name: str) -> VariableUse:
+    """How a field that is set to a variable reads it."""
+    draft, declared, secret = target.draft, target.declared.get(name), is_secret(target, name)
+    is_open = declared.kind in OPEN_KINDS if declared is not None else is_open_field(draft.node.fields[name], name)
+    value, owner_only = str(draft.settings[name].value), not secret and not is_open
+    return VariableUse(draft.node.id, draft.node.display_name, name, value, secret, owner_only=owner_only)
 
 
 def filling(
@@ -302,6 +310,5 @@ def _uses(target: Target) -> Iterable[VariableUse]:
     for name in target.declared:
         setting = draft.settings.get(name)
         if setting is not None and setting.from_variable and name not in draft.linked:
-            secret = is_secret(target, name)
-            yield VariableUse(draft.node.id, draft.node.display_name, name, str(setting.value), secret)
+            yield use_of(target, name)
     yield from target.component.implied_uses(draft)

@@ -184,11 +184,16 @@ def _allowed(target: Target, name: str, value: object) -> bool:
         # The declared provider and model fields judge the value themselves; nothing else opens a closed type.
         return False
     if declared is None:
-        return _CLOSED_NAME.search(name) is None
+        return is_open_field(stored, name)
     wished = setting(stored, value)
     if wished.from_variable and declared.kind in ("provider", "model"):
         return False
     return target.component.accepts_tweak(target.draft, declared, wished.value)
+
+
+def is_open_field(stored: NodeField, name: str) -> bool:
+    """Whether a field that no component here declares is harmless, by its type and its name."""
+    return _open_type(stored) and _CLOSED_NAME.search(name) is None
 
 
 def _open_type(stored: NodeField) -> bool:

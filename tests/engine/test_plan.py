@@ -161,6 +161,15 @@ def test_a_bound_flow_says_which_node_uses_a_variable(runs: Runs) -> None:
     assert use == VariableUse("LanguageModelComponent-a", "Language Model", "api_key", "OPENAI_API_KEY", secret=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "owner_only"), [("url_input", True), ("headers", True), ("method", False), ("query_params", False)]
+)
+def test_a_use_says_whether_only_the_owner_may_give_the_value(runs: Runs, name: str, owner_only: bool) -> None:
+    one = flows.node("APIRequest-a", "APIRequest", "API", [flows.field(name, "V", load_from_db=True)], {"data": "m"})
+    (use,) = runs.engine.compile(flows.flow([one], [])).bind({}).variables
+    assert use.owner_only is owner_only
+
+
 def test_the_cost_of_a_run_grows_in_step_with_the_nodes(runs: Runs) -> None:
     def seconds(length: int) -> float:
         bound = runs.engine.compile(flows.prompt_chain(length)).bind({})

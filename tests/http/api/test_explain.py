@@ -75,6 +75,11 @@ def test_a_credential_in_a_field_that_shows_it_is_a_problem(api: Api) -> None:
     assert "would show a Credential" in explained(api, flow)["problem"]
 
 
+def test_a_field_that_decides_where_a_request_goes_names_no_header(api: Api) -> None:
+    one = flows.node("URL-a", "URLComponent", "URL", [flows.field("urls", "SITE", load_from_db=True)], {"data": "m"})
+    assert explained(api, store(api, flows.flow([one], [])))["header"] is None
+
+
 def test_a_flow_that_wants_nothing_has_nothing_to_explain(api: Api) -> None:
     flow = store(api, flows.echo())
     assert api.get("/variables/explain", query_string={"flow": flow}).json == []

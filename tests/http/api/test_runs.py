@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from flask import Flask
+from sqlalchemy import URL
 
 from tests.support import flows
 from tests.support.client import Api
 from tests.support.provider import Provider
+from tests.support.site import Page, Site, site
 
 CREDENTIAL = "sk-the-owners-own-credential"
 
@@ -49,6 +53,33 @@ def test_a_header_names_a_value_for_one_run(lite_caller: Api, provider: Provider
     assert provider.last.headers["authorization"] == "Bearer sk-of-this-request"
     lite_caller.post("/run/flow", json={"input_value": "hi"})
     assert provider.last.headers["authorization"] == f"Bearer {CREDENTIAL}"
+
+
+@pytest.fixture
+def pages() -> Iterator[Site]:
+    with site() as running:
+        running.pages |= {"/mine": Page(b"{}"), "/theirs": Page(b"{}")}
+        yield running
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_no_header_says_where_a_stored_credential_goes(
+    make_app: Callable[..., Flask], sqlite_url: URL, pages: Site, stored: bool
+) -> None:
+    api = Api.of_superuser(make_app(sqlite_url, web_allowed_hosts=(f"127.0.0.1:{pages.port}",)))
+    rows = [{"key": "Authorization", "value": CREDENTIAL}]
+    fields = [flows.field("url_input", "API_BASE", load_from_db=True), flows.field("headers", rows, kind="table")]
+    store(
+        api, flows.flow([flows.node("APIRequest-a", "APIRequest", "API", fields, {"data": "make_api_request"})], [])
+    )
+    if stored:
+        body = {"name": "API_BASE", "value": f"{pages.url}/mine", "type": "Generic", "default_fields": []}
+        assert api.post("/variables/", json=body).status_code == 201
+    headers = {"X-LANGFLOW-GLOBAL-VAR-API_BASE": f"{pages.url}/theirs"}
+    answer = api.post("/run/flow", json={}, headers=headers)
+    assert (answer.status_code, {asked.path for asked in pages.asked}) == (
+        (200, {"/mine"}) if stored else (400, set())
+    )
 
 
 def test_a_changed_variable_is_used_by_the_next_run(lite_caller: Api, provider: Provider) -> None:
