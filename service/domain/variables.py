@@ -254,16 +254,14 @@ def resolve(stored: Mapping[str, Variable], vault: Vault, uses: Sequence[Variabl
         sent = from_request.get(header_name(use.name)) if from_request and use.name not in fixed else None
         if sent is not None:
             values[use.name] = sent
-        elif row is not None:
-            if row.type == CREDENTIAL and not use.secret:
+        elif row is not None or use.name in fallback:
+            if _would_show(use, row):
                 raise Invalid.field(
                     f"Value error, {use.component}: the field {use.field} would show the Credential {use.name}; "
                     "use a Generic variable there",
                     "flow", use.node_id, use.field,
                 )  # fmt: skip
-            values.setdefault(use.name, vault.decrypt(row.ciphertext))
-        elif use.name in fallback:
-            values[use.name] = fallback[use.name]
+            values.setdefault(use.name, fallback[use.name] if row is None else vault.decrypt(row.ciphertext))
         elif use.required:
             raise VariableMissing(use.name, use.component)
     return values
@@ -307,12 +305,17 @@ def _fixed(uses: Iterable[VariableUse]) -> set[str]:
     return {use.name for use in uses if use.owner_only}
 
 
+def _would_show(use: VariableUse, row: Variable | None) -> bool:
+    """Whether the field would show a Credential; what the operator's environment holds (no row) counts as one."""
+    return not use.secret and (row is None or row.type == CREDENTIAL)
+
+
 def _explained(use: VariableUse, row: Variable | None, fallback: Mapping[str, str], is_fixed: bool) -> Explanation:
     source = row.source if row is not None else "environment" if use.name in fallback else None
     problem = None
     if source is None and use.required:
         problem = "not set"
-    elif row is not None and row.type == CREDENTIAL and not use.secret:
+    elif source is not None and _would_show(use, row):
         problem = "the field would show a Credential; use a Generic variable there"
     header = None if is_fixed else "X-LANGFLOW-GLOBAL-VAR-" + header_name(use.name)
     kind = row.type if row is not None else None

@@ -68,6 +68,19 @@ def test_one_that_is_read_from_the_environment_says_so(make_app: Callable[..., F
     assert explained(api, store(api, model()))["source"] == "environment"
 
 
+def test_the_environments_values_are_credentials_that_no_field_shows(
+    make_app: Callable[..., Flask], sqlite_url: URL
+) -> None:
+    options = {"environment": {"OPENAI_API_KEY": "canary"}, "fallback_to_env_var": True}
+    api = Api.of_superuser(make_app(sqlite_url, **options)).new_user("somebody")
+    shown = flows.text_input(value="OPENAI_API_KEY", load_from_db=True)
+    flow = store(api, flows.flow([shown], []))
+    found = explained(api, flow)
+    assert (found["source"], "would show a Credential" in found["problem"]) == ("environment", True)
+    answer = api.post(f"/run/{flow}", json={"output_type": "debug"})
+    assert (answer.status_code, "canary" in answer.text) == (422, False)
+
+
 def test_a_credential_in_a_field_that_shows_it_is_a_problem(api: Api) -> None:
     shown = flows.text_input(value="A_SECRET", load_from_db=True)
     flow = store(api, flows.flow([shown], []))
