@@ -109,7 +109,7 @@ def message_event(message: Message, run: Run) -> Event:
 
 
 def dump(value: object, run: Run) -> object:
-    """Any value as JSON can say it."""
+    """Any value as JSON can say it; of what is no data (an agent's tools), its type's name."""
     if isinstance(value, Message):
         return message_dict(value, run)
     if isinstance(value, Data):
@@ -120,7 +120,7 @@ def dump(value: object, run: Run) -> object:
         return {"provider": value.provider, "model": value.model}
     if isinstance(value, list):
         return [dump(item, run) for item in value]
-    return value
+    return value if value is None or isinstance(value, str | int | float | dict) else type(value).__name__
 
 
 def _raw(value: object, run: Run) -> tuple[object, str]:

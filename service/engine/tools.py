@@ -68,7 +68,6 @@ class Tool:
                 values[name] = fitted(declared, [value] if declared.many and not isinstance(value, list) else value)
             except Unfit as error:
                 raise ComponentFailed(f"The argument {name} of the tool {self.name} is wrong: {error}.") from None
-        component.run.tick()
         made = self.plan.method(type(component)(component.step, component.run, values, frozenset(arguments)))
         return drained(made) if isinstance(made, GeneratorType) else made
 
@@ -195,7 +194,7 @@ def as_text(value: object) -> str:
 
 
 def plain(value: object) -> object:
-    """A value as plain JSON data."""
+    """A value as plain JSON data; of what is no data, its type's name."""
     if isinstance(value, Message):
         return value.text
     if isinstance(value, Data):
@@ -204,7 +203,7 @@ def plain(value: object) -> object:
         return value.rows
     if isinstance(value, list):
         return [plain(item) for item in value]
-    return value
+    return value if value is None or isinstance(value, str | int | float | dict) else type(value).__name__
 
 
 def failure_of(error: DomainError) -> str:

@@ -30,6 +30,7 @@ from service.engine.uploads import images_of
 from service.engine.values import NAME_AI, SENDER_AI, SENDER_USER, Data, Message, ModelChoice, text_of
 
 _CONTINUE = "Continue the conversation."
+_MOST_CALLS = 100
 
 
 class Agent(LanguageModel):
@@ -122,6 +123,10 @@ class Agent(LanguageModel):
             _add_text(message, answer.text)
             if not answer.tool_calls:
                 return
+            if len(answer.tool_calls) > _MOST_CALLS:
+                raise self.fail(
+                    f"The model wants {len(answer.tool_calls)} tool calls at once; {_MOST_CALLS} is most."
+                )
             turns.append(ChatMessage("assistant", answer.text, tool_calls=answer.tool_calls))
             for call in answer.tool_calls:
                 turns.append(self._used(tools, call, message))
@@ -134,6 +139,7 @@ class Agent(LanguageModel):
 
     def _used(self, tools: dict[str, Tool], call: ToolCall, message: Message) -> ChatMessage:
         """Run one tool; what goes wrong with it is for the model to read."""
+        self.run.tick()  # also for a tool that does not exist: each call costs an event
         block: dict[str, object] = {
             "type": "tool_use", "name": call.name, "tool_input": {}, "output": None, "error": None,
             "header": {"title": f"Executed **{call.name}**", "icon": "Hammer"}, "duration": None,

@@ -42,6 +42,11 @@ class ModelComponent(Component):
     shows_record = True
     __slots__ = ("_choice",)
 
+    @classmethod
+    def tool_methods(cls) -> tuple[str, ...]:
+        """The model itself is for components, and holds its key."""
+        return tuple(method for method in super().tool_methods() if method != "build_model")
+
     def choose(self) -> ModelChoice:
         """Which model to call, and how."""
         raise NotImplementedError

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -107,6 +108,37 @@ def test_the_steps_of_an_agent_count_as_steps_of_the_run(model: Model) -> None:
     model.script.extend([(call("evaluate_expression", "{}"),)] * 50)
     with pytest.raises(RunTooLarge, match="more than 20 steps"):
         Runs(model, Limits(max_steps=20)).text(chat(agent(max_iterations=50)))
+
+
+def test_calls_of_a_tool_that_does_not_exist_count_as_steps_of_the_run(model: Model) -> None:
+    model.script.append((call("nope", "{}"),) * 50)
+    with pytest.raises(RunTooLarge, match="more than 20 steps"):
+        Runs(model, Limits(max_steps=20)).text(chat(agent()))
+
+
+def test_a_model_cannot_want_any_number_of_calls_at_once(runs: Runs, model: Model) -> None:
+    model.script.append((call("nope", "{}"),) * 101)
+    with pytest.raises(ComponentFailed, match="wants 101 tool calls at once; 100 is most"):
+        runs.text(chat(agent()))
+
+
+def helper() -> Json:
+    """A Language Model as a tool."""
+    model = flows.language_model()
+    model["data"]["node"]["outputs"].append({"name": "component_as_tool", "method": "to_toolkit", "types": ["Tool"]})
+    return model
+
+
+def test_a_model_as_a_tool_answers_and_does_not_give_itself_away(runs: Runs, model: Model) -> None:
+    model.script.extend([(call("build_model", "{}", 1), call("text_response", "{}", 2)), "done"])
+    assert runs.text(chat(agent(), helper())) == "done"
+    assert [tool.name for tool in model.asked[0].tools if tool.name != "evaluate_expression"] == ["text_response"]
+
+
+def test_tools_that_are_asked_for_as_an_output_are_named_by_their_type(runs: Runs, model: Model) -> None:
+    answer: Any = runs.answer(chat(agent(), calculator()), outputs=("CalculatorComponent-c",))
+    assert answer["outputs"][0]["results"] == {"component_as_tool": ["Tool"]}
+    json.dumps(answer)
 
 
 def test_what_an_agent_did_stands_in_its_message(runs: Runs, model: Model) -> None:
