@@ -56,6 +56,15 @@ def presented(request: Request) -> Iterator[Presented]:
         yield Presented("header", header, is_key=True)
 
 
+def has_key_in_header(request: Request) -> bool:
+    """Say whether a request that was admitted brought an API key in a header.
+
+    A page of another site can have a browser send forms and texts here, with cookies and a query of its choice, and
+    whoever is let in without a credential sends nothing else. A header it cannot add without asking first (CORS).
+    """
+    return any(credential.is_key and credential.carrier in {"bearer", "header"} for credential in presented(request))
+
+
 def identify(request: Request, services: Services, *, keys_only: bool) -> Identity | None:
     """Return the caller, or None when the request carries no credential that counts here.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial, wraps
 from typing import Any, NoReturn, TypeVar
 
@@ -36,6 +36,8 @@ _KINDS = {
 _PLACES = {"json": "body", "form": "body", "files": "body", "json_or_form": "body"}
 V = TypeVar("V", bound=Callable[..., Any])
 
+_NO_FILE = "Value error, the form takes texts, and no files"
+_TWICE = "Value error, the form has this field more than once"
 _VARIABLE_HEADER = "HTTP_X_LANGFLOW_GLOBAL_VAR_"
 
 
@@ -93,8 +95,12 @@ def _reading(described: Callable[[Any], Any], schema: Schema, view: Callable[...
     return reading
 
 
-def read_json(req: Request) -> Any:
+def read_json(req: Request, *, any_type: bool = False) -> Any:
     """Return the parsed body; ``missing`` when it is empty.
+
+    Args:
+        req: the request.
+        any_type: whatever the body says that it is.
 
     Raises:
         UnsupportedMediaType: the body says that it is something else.
@@ -103,8 +109,7 @@ def read_json(req: Request) -> Any:
     raw = req.get_data(cache=True)
     if not raw.strip():
         return missing
-    # What nearly everybody sends need not be taken apart.
-    if req.environ.get("CONTENT_TYPE") != "application/json" and req.mimetype and not req.is_json:
+    if not any_type and not says_json(req) and req.mimetype and not req.is_json:
         raise UnsupportedMediaType
     try:
         return loads(raw)
@@ -112,6 +117,38 @@ def read_json(req: Request) -> Any:
         position = getattr(error, "pos", 0)
         problem = Problem(("body", position), "json_invalid", "JSON decode error", {"error": "The body is not JSON"})
         raise Invalid([problem]) from None
+
+
+def says_json(req: Request) -> bool:
+    """Say whether a body has the type that nearly everybody sends, which need not be taken apart."""
+    return req.environ.get("CONTENT_TYPE") == "application/json"
+
+
+def read_form(req: Request, *, as_json: Collection[str] = ()) -> dict[str, Any]:
+    """Return the fields of a form by name.
+
+    Args:
+        req: the request.
+        as_json: the fields whose text is JSON; an empty one counts as absent.
+
+    Raises:
+        RequestEntityTooLarge: the body or what it holds is more than a form may be (docs/security.md).
+        Invalid: there is no field that can be read, one of them comes twice, holds a file or is no JSON.
+    """
+    form, problems = req.form, [Problem(("body", name), "value_error", _NO_FILE) for name in req.files]
+    problems += [Problem(("body", name), "value_error", _TWICE) for name, texts in form.lists() if len(texts) > 1]
+    fields: dict[str, Any] = {name: text for name, text in form.items() if text or name not in as_json}
+    for name in fields.keys() & set(as_json):
+        try:
+            fields[name] = loads(fields[name].encode("utf-8", "surrogatepass"))
+        except (ValueError, RecursionError):
+            problems.append(Problem(("body", name), "json_invalid", "The field is not JSON"))
+    if not form and not problems:
+        # werkzeug makes an empty form of one that it cannot read.
+        problems.append(Problem(("body",), "value_error", "Value error, the form has no field that can be read"))
+    if problems:
+        raise Invalid(problems)
+    return fields
 
 
 def loads(raw: bytes) -> Any:

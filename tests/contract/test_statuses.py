@@ -21,7 +21,7 @@ from tests.support import flows
 from tests.support.client import PASSWORD, SUPERUSER, USER_PASSWORD, Api
 
 NOWHERE = str(uuid.uuid4())
-JSON = "application/json"
+JSON, FORM, PARTS = "application/json", "application/x-www-form-urlencoded", "multipart/form-data"
 
 
 @dataclass
@@ -213,7 +213,11 @@ ROWS: dict[str, Row] = {
                    "An API key must be passed as query or header"),
     "run.nobody": ("admin", "POST /run/<flow>", {}, 200, None),
     "run.embedded": ("admin", "POST /run/<flow>", {"json": {"input_request": {"input_value": "e"}}}, 200, None),
-    "run.form": ("admin", "POST /run/<flow>", {"data": {"a": "b"}}, 415, "Content-Type must be application/json"),
+    "run.form": ("admin", "POST /run/<flow>", {"data": {"a": "b"}}, 422, [["body", 0]]),
+    "run.form.json": ("admin", "POST /run/<flow>", {"data": "{}", "content_type": FORM}, 200, None),
+    "run.multipart": ("admin", "POST /run/<flow>", {"data": {"input_value": "m"}, "content_type": PARTS}, 200, None),
+    "run.multipart.none": ("nobody", "POST /run/<flow>", {"data": {"input_value": "m"}, "content_type": PARTS}, 403,
+                           "An API key must be passed as query or header"),
     "adv.badsession": ("admin", "POST /run/advanced/<flow>", {"json": {"session_id": "nope"}}, 404,
                        "Session nope not found"),
     "adv.list": ("admin", "POST /run/advanced/<flow>", {"json": [{"input_value": "x"}]}, 422,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from flask import Request, Response, jsonify, request
 
@@ -12,7 +13,8 @@ from service.domain.ports import RunInput
 from service.http.answers import json_answer
 from service.http.api.jobs import accepted
 from service.http.db import services
-from service.http.parsing import Blueprint, flag, global_variables, load, read_json
+from service.http.identity import has_key_in_header
+from service.http.parsing import Blueprint, flag, global_variables, load, read_form, read_json, says_json
 from service.http.running import in_background, prepared_run
 from service.http.schemas.runs import AdvancedBodySchema, RunBodySchema
 from service.http.streaming import streamed, wanted_format
@@ -31,6 +33,8 @@ def run(flow_id: str) -> Response:
     """Run a flow by id or endpoint name.
 
     ``?stream=true`` answers with events as they happen, ``?background=true`` at once with the address of a job.
+    With an API key in a header, the JSON may have any content type, and its fields may come as those of a form
+    (``multipart/form-data``), ``tweaks`` as JSON.
     """
     asked = _asked(request)
     form = wanted_format(request)
@@ -91,8 +95,17 @@ def predict(flow_id: str) -> None:
     raise Rejected(_DEPRECATED)
 
 
+def _sent(request: Request) -> Any:
+    # Another site's form could send any of this but JSON, and with it the right that a request has without a header.
+    if says_json(request) or not has_key_in_header(request):
+        return read_json(request)
+    if request.mimetype == "multipart/form-data":
+        return read_form(request, as_json=("tweaks",))
+    return read_json(request, any_type=True)
+
+
 def _asked(request: Request) -> runs.RunRequest:
-    body = load(_run_body, read_json(request))
+    body = load(_run_body, _sent(request))
     # The query decides; Langflow's SDK for Python says it in the body alone.
     stream = flag("stream", default=body.pop("stream", False))
     background = body.pop("background", False) or flag("background")
