@@ -225,6 +225,8 @@ def _flask_config(settings: Settings) -> dict[str, object]:
 
 #: Older names of paths, which Langflow answers with a redirect.
 _FORMER_NAMES = {"/api/v1/projects/": "/api/v1/folders/"}
+#: Named without a last slash; Langflow redirects those who add one.
+_RUNS = frozenset({"runs.run", "runs.advanced", "runs.webhook"})
 
 
 def _serve_other_forms(app: Flask) -> None:
@@ -236,6 +238,8 @@ def _serve_other_forms(app: Flask) -> None:
     for rule in list(app.url_map.iter_rules()):
         if rule.rule.startswith("/api/") and rule.rule.endswith("/"):
             app.add_url_rule(rule.rule.rstrip("/"), endpoint=rule.endpoint, methods=rule.methods)
+        elif rule.endpoint in _RUNS:
+            app.add_url_rule(f"{rule.rule}/", endpoint=rule.endpoint, methods=rule.methods)
 
 
 def _serve_where_openai_does(app: Flask) -> None:

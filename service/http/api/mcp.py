@@ -21,9 +21,9 @@ blueprint = Blueprint("mcp", __name__, url_prefix="/api/v1")
 _ALL, _PROJECT, _ALIAS = "/mcp", "/mcp/project/<project_id>", "/mcp-projects/<project_id>"
 
 
-@blueprint.post(f"{_ALL}/streamable", endpoint="message")
-@blueprint.post(f"{_PROJECT}/streamable", endpoint="project_message")
-@blueprint.post(f"{_ALIAS}/streamable", endpoint="project_message")
+@blueprint.post(f"{_ALL}/streamable/", endpoint="message")
+@blueprint.post(f"{_PROJECT}/streamable/", endpoint="project_message")
+@blueprint.post(f"{_ALIAS}/streamable/", endpoint="project_message")
 def message(project_id: str | None = None) -> Response:
     """Answer a message."""
     return _answered(request, project_id)
@@ -56,9 +56,9 @@ def stream(project_id: str | None = None) -> Response:
     return legacy.opened(exchange, endpoint, departed(request), lasting(request, exchange.own))
 
 
-@blueprint.route(f"{_ALL}/streamable", methods=["GET", "DELETE"], endpoint="nothing")
-@blueprint.route(f"{_PROJECT}/streamable", methods=["GET", "DELETE"], endpoint="project_nothing")
-@blueprint.route(f"{_ALIAS}/streamable", methods=["GET", "DELETE"], endpoint="project_nothing")
+@blueprint.route(f"{_ALL}/streamable/", methods=["GET", "DELETE"], endpoint="nothing")
+@blueprint.route(f"{_PROJECT}/streamable/", methods=["GET", "DELETE"], endpoint="project_nothing")
+@blueprint.route(f"{_ALIAS}/streamable/", methods=["GET", "DELETE"], endpoint="project_nothing")
 def nothing(project_id: str | None = None) -> Response:
     """Say that this server sends nothing unasked and remembers no session; a HEAD asks whether it is there."""
     _exchange(project_id, revisions.ASSUMED)

@@ -26,7 +26,7 @@ _DEPRECATED = "The /process endpoint is deprecated and will be removed in a futu
 _run_body, _advanced_body = RunBodySchema(partial=True), AdvancedBodySchema()
 
 
-@blueprint.post("/run/<path:flow_id>", endpoint="run")
+@blueprint.post("/run/<flow_id>", endpoint="run")
 @blueprint.takes(RunBodySchema)
 @blueprint.describes(200)
 def run(flow_id: str) -> Response:

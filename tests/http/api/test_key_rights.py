@@ -7,6 +7,7 @@ import re
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -144,8 +145,8 @@ class TestFlows:
         name = f"n{uuid.uuid4().hex}"
         made = mine.post("/flows/", json={"name": name, "endpoint_name": name, "data": flows.echo()}).json
         key = limited(mine, flows=[stored_flow(mine)])
-        for each in (made["id"], name, made["id"].upper()):
-            answer = key.post(f"/run/{each}", json={})
+        for each, slash in product((made["id"], name, made["id"].upper()), ("", "/")):
+            answer = key.post(f"/run/{each}{slash}", json={})
             assert (answer.status_code, answer.json) == (404, {"detail": f"Flow identifier {each} not found"})
 
     def test_a_flow_inside_its_flow_must_be_listed_too(self, mine: Api) -> None:

@@ -228,6 +228,16 @@ def test_an_advanced_run_answers_each_input_with_its_own_output(lite_caller: Api
     assert texts == ["one", "two"]
 
 
+@pytest.mark.parametrize(
+    ("path", "status"), [("/run/flow/", 200), ("/run/advanced/flow/", 200), ("/webhook/flow/", 202)]
+)
+def test_a_last_slash_changes_nothing(lite_caller: Api, path: str, status: int) -> None:
+    store(lite_caller, flows.echo())
+    assert lite_caller.post(path, json={"input_value": "hi"}).status_code == status
+    missing = lite_caller.post(path.replace("flow", "none"), json={"a": 1})
+    assert (missing.status_code, missing.json) == (404, {"detail": "Flow identifier none not found"})
+
+
 def test_a_webhook_is_accepted_with_the_owners_key_only(caller: Api) -> None:
     store(caller, flows.echo())
     assert caller.post("/webhook/flow", json={"a": 1}).status_code == 202

@@ -56,8 +56,9 @@ def test_a_project_shows_nobody_in_particular_its_public_tools(owner: Owner, for
     assert stranger(owner, of_project(owner, form)).tools() == [name(owner, "public")]
 
 
-def test_a_project_shows_its_owner_all_its_tools(owner: Owner) -> None:
-    assert owner.mcp(of_project(owner)).tools() == [name(owner, "public"), name(owner, "hidden")]
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_project_shows_its_owner_all_its_tools(owner: Owner, slash: str) -> None:
+    assert owner.mcp(f"{of_project(owner)}{slash}").tools() == [name(owner, "public"), name(owner, "hidden")]
 
 
 @pytest.mark.parametrize("form", ["mcp/project", "mcp-projects"])

@@ -113,9 +113,10 @@ def test_a_body_over_the_limit_is_413(mcp: Mcp) -> None:
     assert mcp.post(request_of("ping", {"a": "x" * (5 * 1024 * 1024)})).status_code == 413
 
 
+@pytest.mark.parametrize("path", [STREAMABLE, f"{STREAMABLE}/"])
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_nothing_is_sent_unasked_and_no_session_is_remembered(mcp: Mcp, method: str) -> None:
-    answer = mcp.app.test_client().open(STREAMABLE, method=method, headers={"Accept": "text/event-stream"})
+def test_nothing_is_sent_unasked_and_no_session_is_remembered(mcp: Mcp, method: str, path: str) -> None:
+    answer = mcp.app.test_client().open(path, method=method, headers={"Accept": "text/event-stream"})
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
 
 
@@ -123,7 +124,7 @@ def test_a_head_says_that_the_endpoint_is_there(mcp: Mcp) -> None:
     assert mcp.app.test_client().head(STREAMABLE).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/api/v1/mcp", "/api/v1/mcp/", "/api/v1/mcp/streamable"])
+@pytest.mark.parametrize("path", ["/api/v1/mcp", "/api/v1/mcp/", "/api/v1/mcp/streamable", "/api/v1/mcp/streamable/"])
 def test_a_message_is_answered_wherever_langflow_takes_one(mcp: Mcp, path: str) -> None:
     assert mcp.ask("ping", path=path) == {}
 
