@@ -118,12 +118,16 @@ def _told(running: Running, session_id: str, encode: Encode) -> Generator[bytes,
         for event in running:
             yield _bytes(event, session_id, encode)
     except DomainError as error:
-        yield encode("error", {"error": f"{status_of(error)}: {json.dumps(detail_of(error))}"})
+        yield encode("error", _failure(status_of(error), detail_of(error)))
     except Exception as error:
-        status, text = failure_of(error)
-        yield encode("error", {"error": f"{status}: {json.dumps(text)}"})
+        yield encode("error", _failure(*failure_of(error)))
     finally:
         running.close()
+
+
+def _failure(status: int, detail: object) -> dict[str, str]:
+    """What clients take apart at the first colon. A component's failure is JSON already, as an answer has it."""
+    return {"error": f"{status}: {detail if isinstance(detail, str) else json.dumps(detail)}"}
 
 
 def failure_of(error: Exception) -> tuple[int, str]:

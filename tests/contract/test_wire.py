@@ -89,6 +89,9 @@ DIFFERENCES = {
         422, problem("body.input_type", "value_error", "Value error, Input should be one of 'chat', 'text', 'any'"),
         "Langflow puts the default in place of a wrong value, and says nothing.",
     ),
+    "run.stream.error": Ours(
+        422, RECORDED["run.tweak.code"]["answer"], "What is known before a run has its own status, in a stream too.",
+    ),
 }  # fmt: skip
 
 

@@ -8,11 +8,12 @@ from typing import Any
 from flask import Request, Response, jsonify, request
 
 from service.domain import runs
-from service.domain.errors import Invalid, NotFound, Problem, Rejected
+from service.domain.errors import Invalid, NotFound, Problem, Rejected, RunFailed
 from service.domain.ports import RunInput
 from service.http.answers import json_answer
 from service.http.api.jobs import accepted
 from service.http.db import services
+from service.http.errors import Worded, status_of
 from service.http.identity import has_key_in_header
 from service.http.parsing import Blueprint, flag, global_variables, load, read_form, read_json, says_json
 from service.http.running import in_background, prepared_run
@@ -62,7 +63,11 @@ def advanced(flow_id: str) -> Response:
         raise NotFound(f"Session {loaded['session_id']} not found")
     prepared = prepared_run(flow_id, runs.RunRequest(tweaks=loaded["tweaks"]))
     inputs = [RunInput(one["input_value"], one["type"], tuple(one["components"])) for one in loaded["inputs"]]
-    return json_answer(runs.advanced(prepared, inputs or [RunInput("", "any")], loaded["outputs"]))
+    try:
+        found = runs.advanced(prepared, inputs or [RunInput("", "any")], loaded["outputs"])
+    except RunFailed as error:
+        raise Worded(status_of(error), error.message) from None
+    return json_answer(found)
 
 
 @blueprint.post("/webhook/<flow_id>", endpoint="webhook")

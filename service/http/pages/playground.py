@@ -113,13 +113,10 @@ def _line(event: str, data: Any) -> bytes:
 
 
 def _reason(text: str) -> str:
-    """The words of an error event: a status, a colon, and JSON that may hold JSON once more."""
-    detail: Any = text.partition(": ")[2] or text
-    for _ in range(2):
-        try:
-            detail = json.loads(detail)
-        except (TypeError, ValueError):
-            break
-        if isinstance(detail, dict):
-            return str(detail.get("message", "The run failed"))
-    return str(detail)
+    """The words of an error event: a status, a colon, and a text or JSON with one."""
+    words = text.partition(": ")[2] or text
+    try:
+        detail = json.loads(words)
+    except ValueError:
+        return words
+    return str(detail.get("message", "The run failed")) if isinstance(detail, dict) else words

@@ -228,6 +228,15 @@ def test_an_advanced_run_answers_each_input_with_its_own_output(lite_caller: Api
     assert texts == ["one", "two"]
 
 
+def test_an_advanced_run_that_fails_says_so_in_plain_words(lite_caller: Api, provider: Provider) -> None:
+    with_credential(lite_caller)
+    store(lite_caller, model_flow())
+    provider.failures.append(401)
+    answer = lite_caller.post("/run/advanced/flow", json={"inputs": [{"input_value": "hi"}]})
+    assert answer.status_code == 502
+    assert answer.json["detail"].startswith("Error building Component Language Model: ")
+
+
 @pytest.mark.parametrize(
     ("path", "status"), [("/run/flow/", 200), ("/run/advanced/flow/", 200), ("/webhook/flow/", 202)]
 )
