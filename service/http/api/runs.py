@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from flask import Request, Response, jsonify, request
@@ -73,12 +72,11 @@ def advanced(flow_id: str) -> Response:
 @blueprint.post("/webhook/<flow_id>", endpoint="webhook")
 @blueprint.response(202)
 def webhook(flow_id: str) -> Response:
-    """Start a run that nobody waits for; what comes of it is in the list of jobs."""
+    """Start a run that nobody waits for, in the flow's own session; what comes of it is in the list of jobs."""
     if not request.get_data(cache=True):
         raise Rejected("Request body is empty. You should provide a JSON payload containing the flow ID.")
     payload = request.get_data(cache=True).decode("utf-8", "replace")
-    asked = runs.RunRequest(session_id=f"webhook-{uuid.uuid4()}", output_type="any", payload=payload)
-    in_background(flow_id, asked)
+    in_background(flow_id, runs.RunRequest(output_type="any", payload=payload))
     started = jsonify({"message": "Task started in the background", "status": "in progress"})
     started.status_code = 202
     return started

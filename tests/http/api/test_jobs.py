@@ -287,6 +287,16 @@ def test_a_webhook_is_a_job_too(ready: Api) -> None:
     assert len(listed) == 1
 
 
+def test_webhooks_of_a_flow_share_the_flows_session_as_runs_without_one_do(ready: Api) -> None:
+    flow_id = store(ready, flows.echo(), "hook")
+    for _ in range(2):
+        assert ready.post("/webhook/hook", json={"a": 1}).status_code == 202
+    until(lambda: ready.get("/jobs/?status=done").json["jobs"], lambda jobs: len(jobs) == 2)
+    ready.post("/run/hook", json={"input_value": "hi"})
+    until(lambda: ready.get("/monitor/messages").json, lambda messages: len(messages) == 6)
+    assert ready.get("/monitor/messages/sessions").json == [flow_id]
+
+
 def test_a_stopped_server_gives_back_what_runs(
     make_app: Callable[..., Flask], database_url: URL, provider: Provider
 ) -> None:

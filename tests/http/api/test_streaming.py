@@ -16,6 +16,7 @@ from tests.support import flows
 from tests.support.client import Api
 from tests.support.flows import edge
 from tests.support.provider import Provider
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -188,9 +189,8 @@ def test_a_webhook_hands_its_body_to_the_flow(lite_caller: Api) -> None:
                                             edge(parser, "parsed_text", end, "input_value")])  # fmt: skip
     store(lite_caller, data)
     assert lite_caller.post("/webhook/flow", json={"name": "Ada"}).status_code == 202
-    for thread in [thread for thread in threading.enumerate() if thread.name == "run"]:
-        thread.join(10)
-    assert [message["text"] for message in lite_caller.get("/monitor/messages").json] == ["Ada came"]
+    said = until(lambda: lite_caller.get("/monitor/messages").json)
+    assert [message["text"] for message in said] == ["Ada came"]
 
 
 @pytest.mark.parametrize("query", ["", "?stream=true", "?stream=true&format=sse"])
