@@ -51,10 +51,12 @@ def test_a_file_of_a_user_has_a_reference_and_a_second_one_of_its_name_a_number(
     assert {item["id"] for item in caller.get("/api/v2/files").json} == {one["id"], two["id"]}
 
 
-def test_a_file_can_be_renamed_without_losing_its_reference(caller: Api) -> None:
+@pytest.mark.parametrize("name", ["other.txt", "other"])
+def test_a_file_can_be_renamed_without_losing_its_reference(caller: Api, name: str) -> None:
     made = upload(caller, "/api/v2/files").json
-    renamed = caller.put(f"/api/v2/files/{made['id']}?name=other.txt").json
-    assert (renamed["name"], renamed["path"]) == ("other", made["path"])
+    renamed = caller.put(f"/api/v2/files/{made['id']}?name={name}").json
+    assert (renamed["name"], renamed["path"]) == (name, made["path"])
+    assert [one["name"] for one in caller.get("/api/v2/files").json] == [name]
 
 
 def test_several_files_come_as_one_archive_and_go_together(caller: Api) -> None:
