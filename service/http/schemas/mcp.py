@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import fields, pre_load, validate
 
 from service.http.schemas.fields import Flag, Text, WireSchema
+from service.http.schemas.projects import AUTH_SETTINGS
 
 #: Every project takes an API key; it has no authentication of its own.
 _AUTH = {"properties": {"auth_type": {"const": "apikey"}}, "required": ["auth_type"]}
@@ -27,7 +28,7 @@ class McpToolsSchema(WireSchema):
     """The flows of a project; there are no settings for who may come in beside those of the flows and of the keys."""
 
     tools = fields.List(fields.Nested(McpToolSchema))
-    auth_settings = fields.Constant(None)
+    auth_settings = fields.Constant(AUTH_SETTINGS)
     server_name = fields.String()
 
 

@@ -30,7 +30,12 @@ def test_a_project_lists_its_tools(owner: Owner, form: str) -> None:
     assert list(found["tools"][0]) == [
         "id", "mcp_enabled", "action_name", "action_description", "name", "description",
     ]  # fmt: skip
-    assert (found["auth_settings"], found["server_name"]) == (None, "lf-starter_project")
+    assert found["server_name"] == "lf-starter_project"
+
+
+def test_a_project_says_the_same_of_its_authentication_everywhere(owner: Owner) -> None:
+    (listed,) = [one for one in owner.api.get("/projects/").json if one["id"] == owner.project]
+    assert settings(owner)["auth_settings"] == listed["auth_settings"] == {"auth_type": "apikey"}
 
 
 def test_a_project_lists_all_of_its_flows_on_demand(owner: Owner) -> None:
