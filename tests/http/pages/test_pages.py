@@ -361,7 +361,7 @@ class TestFlows:
         for content, words in (
             (b"not json", "flow.json is not JSON"),
             (b'{"nodes": []}', "flow.json is not an exported flow: it has no name and data"),
-            (b'{"name": "A flow", "data": 5}', "data: Not a valid mapping type."),
+            (b'{"name": "A flow", "data": 5}', "data: Input should be a valid dictionary"),
             (b'{"flows": []}', "The files hold no flows"),
         ):
             page = self.upload(browser, content)
