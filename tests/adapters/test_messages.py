@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from service.adapters.messages import MessageWriter
 from service.domain import flows as flow_cases
+from service.domain.audit import BOOT
 from service.storage import Flow, StoredChatMessage, User
 from tests.support import flows
 
@@ -31,7 +32,7 @@ def new_flow(engine: Engine, name: str = "echo") -> tuple[uuid.UUID, uuid.UUID]:
     with Session(engine) as session:
         owner = session.scalars(select(User.id)).first()
         assert owner is not None
-        flow = flow_cases.create(session, owner, {"name": name, "data": flows.echo()}, datetime.now(UTC))
+        flow = flow_cases.create(session, BOOT, owner, {"name": name, "data": flows.echo()}, datetime.now(UTC))
         session.commit()
         return owner, flow.id
 
