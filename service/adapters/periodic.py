@@ -69,9 +69,10 @@ class Periodic:
 
     def end(self) -> None:
         """Stop the timer, and wait for the round that is under way: its connection is to be given back."""
-        self._stop.set()
-        self._bell.set()
-        thread = self._thread
+        with self._lock:  # one that another thread is about to start cannot be waited for yet
+            self._stop.set()
+            self._bell.set()
+            thread = self._thread
         if thread is not None and self._pid == os.getpid() and thread is not threading.current_thread():
             thread.join(_END_SECONDS)
 

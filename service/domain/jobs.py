@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, undefer
 
 from service.domain import key_records
+from service.domain.depth import is_deeper
 from service.domain.errors import (
     Conflict,
     Forbidden,
@@ -29,6 +30,7 @@ from service.domain.errors import (
     QueueFull,
     TooManyAttempts,
 )
+from service.domain.flows import MOST_LEVELS
 from service.domain.identity import Identity
 from service.domain.permissions import Rights, Scope
 from service.domain.places import TOO_MANY_RUNS
@@ -374,6 +376,9 @@ def _claimed(row: Any, request: str) -> Claimed:
 
 
 def _packed(asked: RunRequest) -> str:
+    if is_deeper(asked.tweaks, MOST_LEVELS):
+        # It could be written out here and not be read again by whoever takes the job up.
+        raise Invalid.field(f"Value error, the tweaks have more than {MOST_LEVELS} levels", "body", "tweaks")
     return json.dumps(asdict(asked) | {"stream": False, "background": False})
 
 

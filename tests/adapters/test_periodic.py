@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from service.adapters.periodic import Periodic
 
@@ -29,3 +32,24 @@ def test_a_round_that_fails_is_followed_by_the_next() -> None:
     timer.awake()
     assert timer.is_well.wait(30)
     timer.close()
+
+
+def test_a_timer_that_is_about_to_start_is_waited_for_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on, timer = threading.Event(), threading.Event(), Failing()
+    start = threading.Thread.start
+
+    def start_late(thread: threading.Thread) -> None:
+        if thread.name == "failing":
+            begun.set()
+            assert go_on.wait(30)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_late)
+    with ThreadPoolExecutor() as pool:
+        started = pool.submit(timer.awake)
+        assert begun.wait(30)
+        ended = pool.submit(timer.end)
+        go_on.set()
+        started.result(30)
+        ended.result(30)
+    assert not any(thread.name == "failing" for thread in threading.enumerate())

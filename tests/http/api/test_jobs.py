@@ -94,6 +94,14 @@ def test_what_can_be_told_before_a_run_is_told_at_once(
     assert lite_ready.get("/jobs/").json["jobs"] == []
 
 
+@pytest.mark.parametrize("depth", [250, 800])
+def test_tweaks_that_are_nested_deeper_than_a_flow_may_be_are_not_kept_for_later(lite_ready: Api, depth: int) -> None:
+    nested = "[" * depth + "]" * depth
+    body = f'{{"background": true, "tweaks": {{"x": {nested}}}}}'
+    answer = lite_ready.post("/run/flow", data=body, content_type="application/json")
+    assert (answer.status_code, answer.json["detail"][0]["loc"]) == (422, ["body", "tweaks"])
+
+
 def test_a_refused_tweak_is_told_at_once(lite_ready: Api) -> None:
     body = {"background": True, "tweaks": {"LanguageModelComponent-a": {"code": "print()"}}}
     assert lite_ready.post("/run/flow", json=body).json["detail"]["code"] == "TWEAKS_REFUSED"
