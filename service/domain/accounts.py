@@ -92,7 +92,7 @@ def lock_user(session: Session, user_id: uuid.UUID) -> User | None:
     that a refresh is making would outlive a new password, a logout or a deactivation. The user comes before the
     tokens, and one user at a time, so that no two acts wait for each other.
 
-    SQLite has one writer, whose transaction holds everything.
+    SQLite has one writer, whose transaction holds everything; the session has to have begun as one (``begin_write``).
     """
     # Weaker than FOR UPDATE: new rows that refer to the user, keys and flows say, do not wait for it.
     query = select(User).where(User.id == user_id).with_for_update(key_share=True)

@@ -344,7 +344,7 @@ def users_of(session: Session, owner_id: uuid.UUID, *, with_fillers: bool) -> di
     listed = select(Variable.name, Variable.type, Variable.default_fields).where(
         Variable.user_id == owner_id, _LISTS_FIELDS
     )
-    fillers = _Fillers.of(session.execute(listed).tuples() if with_fillers else ())
+    fillers = _Fillers.of(session.execute(listed) if with_fillers else ())
     rows = session.execute(select(Flow.name, Flow.data).where(Flow.user_id == owner_id).order_by(Flow.name))
     used: dict[str, list[str]] = {}
     for row in rows:

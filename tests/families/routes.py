@@ -25,6 +25,7 @@ from service.domain import accounts
 from service.domain.policy import Kind
 from service.http.rules import RULES
 from service.storage import User
+from service.storage.engine import begin_write
 from tests.support import flows
 
 HERE = "tests/families/routes.py"
@@ -441,6 +442,7 @@ class Owner:
         """Begin a new session: some routes end the one there is."""
         own = self.app.extensions["keyturn"]
         with Session(own.engine) as session:
+            begin_write(session)
             self.tokens = accounts.issue(session, uuid.UUID(self.user_id), own.lifetimes, own.now())
             session.commit()
 

@@ -17,6 +17,7 @@ from service.domain import accounts, flows, key_text, keys
 from service.domain.audit import BOOT
 from service.settings import Settings
 from service.storage import ApiKey, User
+from service.storage.engine import begin_write
 from tests.support.flows import echo
 
 SECRET = "a-secret-for-tests-0123456789-abcdef"
@@ -69,7 +70,7 @@ class House:
         self.app: Flask = create_app(Settings(**(base | fields)))  # type: ignore[arg-type]
         self.services = self.app.extensions["keyturn"]
         with Session(self.services.engine) as session:
-            self._make_credentials(session)
+            self._make_credentials(begin_write(session))
             session.commit()
 
     def _make_credentials(self, session: Session) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.domain import accounts
 from service.storage import RunRow, User
+from service.storage.engine import begin_write
 from tests.http.mcp.conftest import PUBLIC, Owner, store
 from tests.support import flows
 from tests.support.client import Api
@@ -45,7 +46,7 @@ def test_a_key_sees_its_owners_tools_public_or_not_and_nobody_elses(owner: Owner
 def test_a_login_token_sees_what_the_users_keys_see(owner: Owner) -> None:
     api, own = owner.api, owner.api.app.extensions["keyturn"]
     with Session(own.engine) as session:
-        token = accounts.issue(session, uuid.UUID(api.user_id), own.lifetimes, own.now()).access
+        token = accounts.issue(begin_write(session), uuid.UUID(api.user_id), own.lifetimes, own.now()).access
         session.commit()
     bearer = {"Authorization": f"Bearer {token}"}
     assert Mcp(api.app).tools(headers=bearer) == [name(owner, "public"), name(owner, "hidden")]
