@@ -7,6 +7,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -121,8 +122,10 @@ class FlowRunner:
         values = variables.resolve(stored, self._vault, bound.variables, from_request, self._fallback)
         history = DatabaseHistory(self._open, self._messages, owner_id, flow_id, at_once=session_id is not None)
         others = _OwnersFlows(self, self._open, owner_id, from_request, running, only)
-        uploads, outer = OwnersUploads(self._open, owner_id, only, running), inside or RunContext()
-        context = RunContext(history, uploads, others, outer.cancellation, outer.spent, [] if traced else None)
+        uploads = OwnersUploads(self._open, owner_id, only, running)
+        context = RunContext(history, uploads, others, trace=[] if traced else None)
+        if inside is not None:
+            context = replace(context, cancellation=inside.cancellation, spent=inside.spent)
         # A run inside a run has its place already; waiting for a second one could stop all of them for ever.
         places = Places(1) if within else self._places
         note = self._note_of(owner_id, flow_id, key_id) if not within else None
