@@ -119,13 +119,8 @@ class ElsewhereBound:
         self, flow: ElsewhereFlow, targets: tuple[Target, ...], tweaked: frozenset[int], tweaks: _Changes,
         changes: _Changes,
     ) -> None:  # fmt: skip
-        self._flow, self._targets, self._tweaked, self._tweaks, self._changes = (
-            flow,
-            targets,
-            tweaked,
-            tweaks,
-            changes,
-        )
+        self._flow, self._targets, self._tweaked = flow, targets, tweaked
+        self._tweaks, self._changes = tweaks, changes
         self._variables = tuple(use for target in targets for use in _uses(target))
 
     @property
